@@ -1,0 +1,16 @@
+/* tinyfl firmware core, public interface. The caller owns all memory; nothing is allocated, nothing is global. */
+#ifndef TFL_H
+#define TFL_H
+
+#include "tfl_config.h"
+#include "tfl_model.h"
+#include "tfl_port.h"
+#include "tfl_wire.h" /* generated: enum tfl_error, message types */
+
+#if defined(__GNUC__)
+#define TFL_CHECKED __attribute__((warn_unused_result))
+#else
+#define TFL_CHECKED
+#endif
+
+#endif

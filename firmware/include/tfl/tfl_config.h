@@ -1,0 +1,17 @@
+/* Compile-time limits; override with -D. */
+#ifndef TFL_CONFIG_H
+#define TFL_CONFIG_H
+
+#ifndef TFL_CHUNK
+#define TFL_CHUNK 240u /* payload bytes of one frame, at most */
+#endif
+
+#ifndef TFL_CREDITS
+#define TFL_CREDITS 2u /* frames that the host may have under way; the port's receive buffer must hold them */
+#endif
+
+#ifndef TFL_MAX_CHUNKS
+#define TFL_MAX_CHUNKS 256u /* of one message body: body <= TFL_MAX_CHUNKS * TFL_CHUNK */
+#endif
+
+#endif

@@ -1,0 +1,37 @@
+/* What the generated C of a model offers to the core: one constant struct. The core knows no model by name. */
+#ifndef TFL_MODEL_H
+#define TFL_MODEL_H
+
+#include <stdint.h>
+
+#define TFL_MODEL_HASH_BYTES 16u
+
+/* Constants of the trainable head; see tinyfl/graph.py, HeadFormat. */
+struct tfl_head_format {
+    uint16_t features;      /* N <= 256 */
+    uint16_t classes;       /* C */
+    uint8_t fw;             /* fraction bits of weights and logits, 5..20 */
+    uint8_t bias_value;     /* value of the bias feature: power of two, 1..128 */
+    const int8_t *offset;   /* [N] */
+    const int16_t *initial; /* [(N + 1) * C] in wire order: blocks of four classes, each block row by row */
+};
+
+struct tfl_model {
+    const char *name;
+    const uint8_t *hash; /* TFL_MODEL_HASH_BYTES */
+    uint32_t arena_bytes;
+    uint32_t input_offset; /* in the arena */
+    uint32_t input_bytes;
+    uint32_t output_offset;
+    uint32_t output_bytes;
+    uint32_t embedding_offset; /* int8[N], valid after the backbone has run */
+    uint16_t layers;           /* the whole model */
+    uint16_t backbone_layers;  /* layers [0, backbone_layers) give the embedding */
+    const struct tfl_head_format *head; /* null: the model has no trainable head */
+    void (*run)(int8_t *arena, unsigned first, unsigned last); /* runs layers [first, last) in order */
+};
+
+/* Defined by the generated build/<model>/c/model.c, beside generated sizes in model.h (TFL_MODEL_ARENA_BYTES, ...). */
+extern const struct tfl_model tfl_model;
+
+#endif

@@ -1,0 +1,91 @@
+"""The model in memory: ``Graph``, ``Layer``, ``Tensor``, ``Quantization`` and the trainable ``HeadFormat``.
+
+Frozen data without behaviour: the compiler reads a ``.tflite`` into a ``Graph``; the compiler's emitter, the numpy twin
+and the reports all read the same one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Affine quantisation: real = scale * (q - zero_point); one scale per tensor, or one per slice along ``axis``."""
+
+    scales: tuple[float, ...]  # each exactly a float32
+    zero_points: tuple[int, ...]
+    axis: int = 0
+
+    @property
+    def scale(self) -> float:
+        """The scale of a per-tensor quantisation."""
+        return self.scales[0]
+
+    @property
+    def zero_point(self) -> int:
+        """The zero point of a per-tensor quantisation."""
+        return self.zero_points[0]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor: activations have ``data is None``; constants (weights, biases) carry their integers."""
+
+    index: int
+    name: str
+    shape: tuple[int, ...]  # batch dimension included, always 1 for activations
+    dtype: str  # "int8" or "int32"
+    quantization: Quantization | None
+    data: npt.NDArray[Any] | None = field(default=None, compare=False)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operator: ``op`` is the name of its module in ``compiler/ops``, ``reference/ops`` and ``firmware/core/ops``."""
+
+    index: int
+    op: str  # conv2d, depthwise_conv2d, dense, average_pool, max_pool, mean, add, reshape, softmax, pad, quantize
+    inputs: tuple[int, ...]  # tensor indices: activations first, then weights, bias
+    outputs: tuple[int, ...]
+    options: dict[str, Any]  # stride_h, stride_w, padding ("same" | "valid"), activation ("none" | "relu" | "relu6"), ...
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A full-int8 model in execution order, one input and one output tensor."""
+
+    name: str
+    tensors: tuple[Tensor, ...]
+    layers: tuple[Layer, ...]
+    input: int
+    output: int
+
+    def tensor(self, index: int) -> Tensor:
+        """The tensor with this index."""
+        return self.tensors[index]
+
+
+@dataclass(frozen=True)
+class HeadFormat:
+    """The constants of the trainable head (docs/DESIGN.md, "Training in integers"), folded from calibration embeddings.
+
+    Weights are (features + 1) x classes, row ``features`` belongs to the bias feature of constant value ``bias_value``.
+    """
+
+    features: int  # N <= 256
+    classes: int
+    offset: npt.NDArray[np.int8]  # (N,), zero point of each feature
+    bias_value: int  # xb: power of two, 1..128
+    r2: float  # E[sum x_i^2] + xb^2, in squared embedding LSB
+    fw: int  # fraction bits of weights and logits, 5..20
+    initial: npt.NDArray[np.int16]  # w0, (N + 1, C) row-major, unit 2^-fw
