@@ -1,0 +1,111 @@
+/* Fixed point, random numbers and little-endian access: the C side of tinyfl/reference/fixed.py. */
+#ifndef TFL_FIXED_H
+#define TFL_FIXED_H
+
+#include <stdint.h>
+
+/* Arithmetic right shift (floor) without relying on the compiler's choice for negative numbers; 0 <= shift <= 31. */
+static inline int32_t tfl_asr(int32_t x, unsigned shift)
+{
+    return x < 0 ? ~(int32_t)((uint32_t)~x >> shift) : (int32_t)((uint32_t)x >> shift);
+}
+
+static inline int32_t tfl_min(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int32_t tfl_max(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
+}
+
+static inline int32_t tfl_clamp(int32_t x, int32_t low, int32_t high)
+{
+    return tfl_min(tfl_max(x, low), high);
+}
+
+/* x * m / 2^31, rounded half away from zero; m Q31 in [-2^31, 2^31), result saturated only for x = m = INT32_MIN. */
+static inline int32_t tfl_high_mul(int32_t x, int32_t m)
+{
+    int64_t product = (int64_t)x * m;                       /* |product| <= 2^62 */
+    int64_t nudge = product >= 0 ? 1 << 30 : 1 - (1 << 30); /* half of the divisor, away from zero */
+    int64_t sum = product + nudge;
+    uint64_t magnitude = (uint64_t)(sum < 0 ? -sum : sum) >> 31; /* truncation towards zero */
+
+    if (magnitude > INT32_MAX) {
+        return sum < 0 ? INT32_MIN : INT32_MAX; /* 2^31 needs x = m = INT32_MIN, -2^31 cannot be exceeded */
+    }
+    return sum < 0 ? -(int32_t)magnitude : (int32_t)magnitude;
+}
+
+/* x / 2^shift, rounded half away from zero; 0 <= shift <= 31. */
+static inline int32_t tfl_rounding_shift(int32_t x, unsigned shift)
+{
+    int32_t mask = (int32_t)((1u << shift) - 1u);
+    int32_t threshold = tfl_asr(mask, 1) + (x < 0 ? 1 : 0);
+
+    return tfl_asr(x, shift) + ((x & mask) > threshold ? 1 : 0);
+}
+
+/* x * 2^shift modulo 2^32, as the reference's int32 multiplication by (1 << shift); 0 <= shift <= 31. */
+static inline int32_t tfl_shift_left(int32_t x, unsigned shift)
+{
+    uint32_t y = (uint32_t)x << shift;
+
+    return y <= (uint32_t)INT32_MAX ? (int32_t)y : -(int32_t)(~y) - 1;
+}
+
+/* x * multiplier / 2^31 * 2^shift with the two roundings of TFLite's reference kernels; multiplier Q31, 0 or in
+   [2^30, 2^31), -31 <= shift <= 30. */
+static inline int32_t tfl_requantize(int32_t x, int32_t multiplier, int32_t shift)
+{
+    if (shift > 0) {
+        return tfl_high_mul(tfl_shift_left(x, (unsigned)shift), multiplier);
+    }
+    return tfl_rounding_shift(tfl_high_mul(x, multiplier), (unsigned)-shift);
+}
+
+/* One step of xorshift32 (13, 17, 5); x is never 0. */
+static inline uint32_t tfl_xorshift32(uint32_t x)
+{
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    return x;
+}
+
+/* The seed of one stream of random numbers (docs/DESIGN.md, "Seeds"); never 0. */
+static inline uint32_t tfl_mix(uint32_t seed, uint32_t round, uint32_t epoch, uint32_t board)
+{
+    uint32_t h = seed ^ (round * 0x9E3779B1u) ^ (epoch * 0x85EBCA77u) ^ (board * 0xC2B2AE3Du);
+
+    h = h == 0u ? 1u : h;
+    return tfl_xorshift32(tfl_xorshift32(tfl_xorshift32(h)));
+}
+
+static inline uint16_t tfl_load16_le(const uint8_t *p)
+{
+    return (uint16_t)((uint32_t)p[0] | (uint32_t)p[1] << 8);
+}
+
+static inline uint32_t tfl_load32_le(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static inline void tfl_store16_le(uint8_t *p, uint16_t x)
+{
+    p[0] = (uint8_t)(x & 0xFFu);
+    p[1] = (uint8_t)(x >> 8);
+}
+
+static inline void tfl_store32_le(uint8_t *p, uint32_t x)
+{
+    p[0] = (uint8_t)(x & 0xFFu);
+    p[1] = (uint8_t)(x >> 8 & 0xFFu);
+    p[2] = (uint8_t)(x >> 16 & 0xFFu);
+    p[3] = (uint8_t)(x >> 24);
+}
+
+#endif
