@@ -4,11 +4,8 @@
 
 #include <stdint.h>
 
-/* Arithmetic right shift (floor) without relying on the compiler's choice for negative numbers; 0 <= shift <= 31. */
-static inline int32_t tfl_asr(int32_t x, unsigned shift)
-{
-    return x < 0 ? ~(int32_t)((uint32_t)~x >> shift) : (int32_t)((uint32_t)x >> shift);
-}
+/* Right shifts of negative numbers must be arithmetic (floor), as on every compiler that we know. */
+typedef char tfl_needs_arithmetic_shift[(-1 >> 1) == -1 ? 1 : -1];
 
 static inline int32_t tfl_min(int32_t a, int32_t b)
 {
@@ -25,35 +22,19 @@ static inline int32_t tfl_clamp(int32_t x, int32_t low, int32_t high)
     return tfl_min(tfl_max(x, low), high);
 }
 
-/* x * m / 2^31, rounded half away from zero; m Q31 in [-2^31, 2^31), result saturated only for x = m = INT32_MIN. */
+/* floor(x * m / 2^31 + 1/2): what gemmlowp's SaturatingRoundingDoublingHighMul gives for 0 <= m < 2^31, m Q31. */
 static inline int32_t tfl_high_mul(int32_t x, int32_t m)
 {
-    int64_t product = (int64_t)x * m;                       /* |product| <= 2^62 */
-    int64_t nudge = product >= 0 ? 1 << 30 : 1 - (1 << 30); /* half of the divisor, away from zero */
-    int64_t sum = product + nudge;
-    uint64_t magnitude = (uint64_t)(sum < 0 ? -sum : sum) >> 31; /* truncation towards zero */
-
-    if (magnitude > INT32_MAX) {
-        return sum < 0 ? INT32_MIN : INT32_MAX; /* 2^31 needs x = m = INT32_MIN, -2^31 cannot be exceeded */
-    }
-    return sum < 0 ? -(int32_t)magnitude : (int32_t)magnitude;
+    return (int32_t)(((int64_t)x * m + (1 << 30)) >> 31); /* |x * m| < 2^62, |result| < 2^31 */
 }
 
 /* x / 2^shift, rounded half away from zero; 0 <= shift <= 31. */
 static inline int32_t tfl_rounding_shift(int32_t x, unsigned shift)
 {
     int32_t mask = (int32_t)((1u << shift) - 1u);
-    int32_t threshold = tfl_asr(mask, 1) + (x < 0 ? 1 : 0);
+    int32_t threshold = (mask >> 1) + (x < 0 ? 1 : 0);
 
-    return tfl_asr(x, shift) + ((x & mask) > threshold ? 1 : 0);
-}
-
-/* x * 2^shift modulo 2^32, as the reference's int32 multiplication by (1 << shift); 0 <= shift <= 31. */
-static inline int32_t tfl_shift_left(int32_t x, unsigned shift)
-{
-    uint32_t y = (uint32_t)x << shift;
-
-    return y <= (uint32_t)INT32_MAX ? (int32_t)y : -(int32_t)(~y) - 1;
+    return (x >> shift) + ((x & mask) > threshold ? 1 : 0);
 }
 
 /* x * multiplier / 2^31 * 2^shift with the two roundings of TFLite's reference kernels; multiplier Q31, 0 or in
@@ -61,7 +42,8 @@ static inline int32_t tfl_shift_left(int32_t x, unsigned shift)
 static inline int32_t tfl_requantize(int32_t x, int32_t multiplier, int32_t shift)
 {
     if (shift > 0) {
-        return tfl_high_mul(tfl_shift_left(x, (unsigned)shift), multiplier);
+        /* Wraps modulo 2^32 as the reference's int32 multiplication by (1 << shift) does. */
+        return tfl_high_mul((int32_t)((uint32_t)x << shift), multiplier);
     }
     return tfl_rounding_shift(tfl_high_mul(x, multiplier), (unsigned)-shift);
 }

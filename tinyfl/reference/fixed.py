@@ -18,7 +18,7 @@ _MASK = 0xFFFFFFFF
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:
-    """A positive real factor as (Q31 multiplier, shift): real = multiplier / 2^31 * 2^shift; (0, 0) where it vanishes."""
+    """A positive real factor as (Q31 multiplier, shift): multiplier / 2^31 * 2^shift; (0, 0) where it vanishes."""
     if real == 0.0:
         return 0, 0
     fraction, shift = math.frexp(real)
@@ -33,11 +33,8 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
 
 
 def high_mul(x: Int64, multiplier: Int64 | int) -> Int64:
-    """x * multiplier / 2^31, rounded half away from zero; both int32 in range, int64 in type."""
-    product = x * multiplier
-    total = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
-    truncated = np.where(total < 0, -((-total) >> 31), total >> 31)
-    return np.minimum(truncated, INT32_MAX)
+    """floor(x * multiplier / 2^31 + 1/2) for int32 values in int64 arrays, 0 <= multiplier < 2^31."""
+    return (x * multiplier + (1 << 30)) >> 31
 
 
 def rounding_shift(x: Int64, shift: Int64 | int) -> Int64:
