@@ -1,0 +1,58 @@
+"""From a full-int8 ``.tflite`` to C: read, split (backbone | head), plan the arena, fold constants, emit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyfl.compiler.emit import emit
+from tinyfl.compiler.manifest import manifest
+from tinyfl.compiler.ops import OPERATORS
+from tinyfl.compiler.plan import Plan, plan_arena
+from tinyfl.compiler.read import read_tflite
+from tinyfl.compiler.split import fold_head, split
+from tinyfl.errors import ModelError
+from tinyfl.graph import Graph, HeadFormat
+from tinyfl.reference import embed
+
+__all__ = ["CompiledModel", "compile_model", "read_tflite"]
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """A model as C and as the manifest that describes it."""
+
+    graph: Graph
+    backbone_layers: int  # all layers where there is no head
+    head: HeadFormat | None
+    plan: Plan
+    manifest: dict[str, Any]  # model.json
+    sources: dict[str, str]  # model.h, model.c
+
+
+def compile_model(data: bytes, name: str, calibration: npt.NDArray[np.int8] | None) -> CompiledModel:
+    """Compiles a ``.tflite``; ``calibration``: int8 inputs (n, *input shape) of the lab, None for a model without head.
+
+    Raises ModelError where the model cannot run; that it has no trainable head is said in the manifest, not raised.
+    """
+    graph = read_tflite(data, name)
+    backbone, head, reason = _head(graph, calibration)
+    plan = plan_arena(graph)
+    folded = [OPERATORS[layer.op].fold(graph, layer) for layer in graph.layers]
+    document = manifest(data, graph, plan, folded, backbone, head, reason)
+    sources = emit(graph, plan, folded, backbone, head, document["hash"])
+    return CompiledModel(graph, backbone, head, plan, document, sources)
+
+
+def _head(graph: Graph, calibration: npt.NDArray[np.int8] | None) -> tuple[int, HeadFormat | None, str]:
+    """(backbone layers, head or None, the reason for None)."""
+    try:
+        backbone = split(graph)
+        if calibration is None or len(calibration) == 0:
+            return len(graph.layers), None, "no calibration inputs were given"
+        return backbone, fold_head(graph, graph.layers[backbone], embed(graph, calibration)), ""
+    except ModelError as error:
+        return len(graph.layers), None, error.message

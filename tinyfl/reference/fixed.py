@@ -18,7 +18,10 @@ _MASK = 0xFFFFFFFF
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:
-    """A positive real factor as (Q31 multiplier, shift): multiplier / 2^31 * 2^shift; (0, 0) where it vanishes."""
+    """A positive real factor as (Q31 multiplier, shift): multiplier / 2^31 * 2^shift; (0, 0) where it vanishes.
+
+    Raises ValueError where it is 2^30 or more.
+    """
     if real == 0.0:
         return 0, 0
     fraction, shift = math.frexp(real)
@@ -28,7 +31,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     if shift < -31:
         return 0, 0
     if shift > 30:
-        return INT32_MAX, 30
+        raise ValueError(f"a scale ratio of {real:g} does not fit fixed point")
     return multiplier, shift
 
 

@@ -1,0 +1,148 @@
+"""From a planned graph to readable C: ``model.h`` and ``model.c`` through the templates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from tinyfl.compiler.ops import OPERATORS
+from tinyfl.compiler.ops.operator import Array, Folded
+from tinyfl.compiler.plan import Plan
+from tinyfl.compiler.split import wire_order
+from tinyfl.graph import Graph, HeadFormat, Layer, Tensor
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+LINE = 108
+
+
+@dataclass(frozen=True)
+class LayerCode:
+    """What the template needs of one layer; ``call`` is empty where nothing is left to do."""
+
+    index: int
+    title: str
+    notes: str
+    struct: str
+    arrays: tuple[tuple[str, str, int, str], ...]  # C type, name, length, values
+    fields: tuple[tuple[str, str], ...]
+    call: str
+
+
+def emit(
+    graph: Graph, plan: Plan, folded: list[Folded | None], backbone: int, head: HeadFormat | None, digest: str
+) -> dict[str, str]:
+    """``{"model.h": ..., "model.c": ...}``; the same model gives the same text."""
+    values = {
+        "name": c_string(graph.name),
+        "layers": [_layer_code(graph, plan, layer, part) for layer, part in zip(graph.layers, folded, strict=True)],
+        "arena_bytes": plan.arena_bytes,
+        "input_offset": plan.offsets[graph.input],
+        "input_bytes": graph.tensor(graph.input).size,
+        "output_offset": plan.offsets[graph.output],
+        "output_bytes": graph.tensor(graph.output).size,
+        "backbone": backbone,
+        "digest": digest,
+        "hash": wrap(f"0x{byte:02x}" for byte in bytes.fromhex(digest)[:16]),
+        "head": None if head is None else _head_values(graph, plan, backbone, head),
+    }
+    values["body_bytes"] = _body_bytes(values)
+    return {name: _templates().get_template(f"{name}.j2").render(values) for name in ("model.h", "model.c")}
+
+
+def c_string(text: str) -> str:
+    """The text as it may stand in a C string or comment: printable ASCII without quotes and the like."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in " _-.") else "_" for c in text)
+
+
+def wrap(items: Iterable[str]) -> str:
+    """Comma-separated values, four spaces deep, in lines that fit."""
+    lines, line = [], "   "
+    for item in items:
+        if len(line) + len(item) + 2 > LINE:
+            lines.append(line)
+            line = "   "
+        line += f" {item},"
+    return "\n".join([*lines, line])
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("tinyfl.compiler", "templates")
+    return Environment(
+        loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+
+
+def _layer_code(graph: Graph, plan: Plan, layer: Layer, folded: Folded | None) -> LayerCode:
+    operator = OPERATORS[layer.op]
+    operands = layer.inputs[: operator.ACTIVATIONS]
+    shapes = " + ".join(shape_text(graph.tensor(i)) for i in operands)
+    title = f"Layer {layer.index}: {layer.op} {shapes} -> {shape_text(graph.tensor(layer.outputs[0]))}"
+    if folded is None:
+        return LayerCode(layer.index, title, "an alias in the arena", "", (), (), "")
+    prefix = f"layer{layer.index}"
+    own = {array.name for array in folded.arrays}
+    pointers = ", ".join(f"arena + {plan.offsets[i]}" for i in (*operands, layer.outputs[0]))
+    return LayerCode(
+        layer.index,
+        title,
+        _notes(graph, layer),
+        folded.struct or f"tfl_{layer.op}",
+        tuple((a.ctype, f"{prefix}_{a.name}", a.data.size, _integers(a)) for a in folded.arrays),
+        tuple((name, f"{prefix}_{v}" if v in own else number_text(v)) for name, v in folded.fields),
+        f"tfl_{layer.op}(&{prefix}, {pointers})",
+    )
+
+
+def _integers(array: Array) -> str:
+    return wrap(number_text(v) for v in array.data.ravel().tolist())
+
+
+def number_text(value: int | str) -> str:
+    """A C integer constant; the smallest int32 has no literal of its own."""
+    return "(-2147483647 - 1)" if value == -(2**31) else str(value)
+
+
+def shape_text(tensor: Tensor) -> str:
+    """49x10x1: without the batch."""
+    return "x".join(map(str, tensor.shape[1:] or tensor.shape))
+
+
+def _notes(graph: Graph, layer: Layer) -> str:
+    """Options, scales and multiply-accumulates in one line."""
+    options = [f"{key} {option_text(value)}" for key, value in layer.options.items()]
+    scales = [
+        f"{side} {graph.tensor(i).quantization.scale:.6g} @ {graph.tensor(i).quantization.zero_point}"  # type: ignore[union-attr]
+        for side, i in (("in", layer.inputs[0]), ("out", layer.outputs[0]))
+    ]
+    return ", ".join([*options, *scales, f"{OPERATORS[layer.op].macs(graph, layer)} MACs"])
+
+
+def option_text(value: Any) -> str:
+    """An option without anything that could end a comment."""
+    return c_string(str(value).replace("(", "").replace(")", "").replace(",", ""))
+
+
+def _head_values(graph: Graph, plan: Plan, backbone: int, head: HeadFormat) -> dict[str, Any]:
+    return {
+        "features": head.features,
+        "classes": head.classes,
+        "count": (head.features + 1) * head.classes,
+        "fw": head.fw,
+        "bias_value": head.bias_value,
+        "embedding_offset": plan.offsets[graph.layers[backbone].inputs[0]],
+        "offset": wrap(map(str, head.offset.tolist())),
+        "initial": wrap(map(str, wire_order(head.initial).tolist())),
+    }
+
+
+def _body_bytes(values: dict[str, Any]) -> int:
+    """The largest message body of this model: HEAD, FEED, INFERRED, DELTA or the small ones."""
+    count = values["head"]["count"] if values["head"] else 0
+    return int(max(4 + 2 * count, 8 + values["input_bytes"], 8 + values["output_bytes"], 8 + count, 64))
