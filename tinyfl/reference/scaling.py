@@ -29,11 +29,18 @@ def activation_range(output: Quantization, activation: str) -> tuple[int, int]:
 
 
 def weight_multipliers(graph: Graph, layer: Layer) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """(multipliers, shifts) of a layer with weights: one each per output channel, or one for all (length 1)."""
+    """(multipliers, shifts) of a layer with weights: one each per output channel, or one for all (length 1).
+
+    TFLite multiplies the scales of a per-tensor FULLY_CONNECTED as float32 (GetQuantizedConvolutionMultipler), all
+    others as double (PopulateConvolutionQuantizationParams).
+    """
     x = quantization(graph.tensor(layer.inputs[0]))
     w = quantization(graph.tensor(layer.inputs[1]))
     y = quantization(graph.tensor(layer.outputs[0]))
-    pairs = [quantize_multiplier(x.scale * scale / y.scale) for scale in w.scales]
+    products = [x.scale * scale for scale in w.scales]
+    if layer.op == "dense" and len(products) == 1:
+        products = [float(np.float32(products[0]))]
+    pairs = [quantize_multiplier(product / y.scale) for product in products]
     return np.array([m for m, _ in pairs], np.int64), np.array([s for _, s in pairs], np.int64)
 
 

@@ -1,0 +1,58 @@
+"""The generated C of many models, built by a host compiler with sanitizers into one process."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyfl.compiler import CompiledModel
+
+ROOT = Path(__file__).parent.parent
+COMPILERS = ("gcc", "clang-14")
+FLAGS = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O1", "-g")
+SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+def build_runner(compiler: str, models: Sequence[CompiledModel], folder: Path) -> Path:
+    """An executable that runs all the models; skips where the compiler is not installed."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    sources = [str(p) for p in sorted((ROOT / "firmware/core/ops").glob("*.c"))]
+    for i, model in enumerate(models):
+        (folder / str(i)).mkdir(parents=True)
+        for name, text in model.sources.items():
+            (folder / str(i) / name).write_text(text)
+        case = folder / f"case{i}.c"
+        case.write_text(f'#define tfl_model tfl_model_{i}\n#include "{i}/model.c"\n')
+        sources.append(str(case))
+    externs = "".join(f"extern const struct tfl_model tfl_model_{i};\n" for i in range(len(models)))
+    table = ", ".join(f"&tfl_model_{i}" for i in range(len(models)))
+    header = f'#include "tfl/tfl_model.h"\n{externs}static const struct tfl_model *const cases[] = {{{table}}};\n'
+    (folder / "cases.h").write_text(header)
+    command = [compiler, *FLAGS, *SANITIZE, "-I", str(ROOT / "firmware/include"), "-I", str(folder)]
+    program = folder / "runner"
+    command += [str(ROOT / "tests/c/runner.c"), *sources, "-o", str(program)]
+    built = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert built.returncode == 0, built.stderr
+    return program
+
+
+def run_models(program: Path, models: Sequence[CompiledModel], inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The outputs (n, *shape) of each model on its batch of inputs."""
+    stdin = b"".join(np.array([i, len(x)], "<u4").tobytes() + x.tobytes() for i, x in enumerate(inputs))
+    done = subprocess.run([str(program)], input=stdin, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    outputs, position = [], 0
+    for model, x in zip(models, inputs, strict=True):
+        shape = model.graph.tensor(model.graph.output).shape[1:]
+        size = len(x) * int(np.prod(shape))
+        part = np.frombuffer(done.stdout, np.int8, size, position)
+        outputs.append(part.reshape(len(x), *shape))
+        position += size
+    assert position == len(done.stdout)
+    return outputs
