@@ -61,7 +61,7 @@ def image(rng: Rng, kernel: Sequence[int], channels: int) -> tuple[int, int, int
 
 
 def weighted(rng: Rng, builtin: str, x: T, shape: Sequence[int], out: Sequence[int], options: dict[str, Any]) -> bytes:
-    """A one-operator model with weights: random ones, per tensor or per channel, with saturating outputs now and then."""
+    """A model of one operator with random weights, per tensor or per channel; outputs saturate now and then."""
     channels, axis = out[-1], 3 if builtin == "DEPTHWISE_CONV_2D" else 0
     per_channel = builtin != "FULLY_CONNECTED" or rng.random() < 0.5
     scales = [scale(rng, 0.001, 0.05) for _ in range(channels if per_channel else 1)]

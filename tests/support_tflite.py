@@ -177,3 +177,31 @@ def edge_inputs(rng: np.random.Generator, shape: Sequence[int], count: int) -> n
     flat[2, ::2], flat[2, 1::2] = -128, 127
     flat[3] = np.where(rng.random(flat.shape[1]) < 0.9, 0, flat[3])
     return x
+
+
+def small_classifier(seed: int = 0, features: int = 12, classes: int = 5, softmax: bool = True) -> bytes:
+    """conv2d -> reshape -> dense -> dense (-> softmax) on 10x1x3 inputs: a head behind a small backbone."""
+    rng = np.random.default_rng(seed)
+    tensors = [
+        T((1, 10, 1, 3), [0.05], 3),
+        T((4, 3, 1, 3), rng.uniform(0.002, 0.01, 4), 0, rng.integers(-127, 128, (4, 3, 1, 3))),
+        T((4,), [1.0], 0, rng.integers(-500, 500, 4), "int32"),
+        T((1, 4, 1, 4), [0.04], -128),
+        T((1, 16), [0.04], -128),
+        T((features, 16), [0.004], 0, rng.integers(-127, 128, (features, 16))),
+        T((features,), [0.04 * 0.004], 0, rng.integers(-500, 500, features), "int32"),
+        T((1, features), [0.05], -100),
+        T((classes, features), [0.006], 0, rng.integers(-127, 128, (classes, features))),
+        T((classes,), [0.05 * 0.006], 0, rng.integers(-500, 500, classes), "int32"),
+        T((1, classes), [0.1], 10),
+        T((1, classes), [1 / 256], -128),
+    ]
+    conv = {"StrideH": 2, "StrideW": 1, "Padding": 1, "FusedActivationFunction": 1}
+    ops = [
+        Op("CONV_2D", [0, 1, 2], [3], {**conv, "DilationHFactor": 1, "DilationWFactor": 1}),
+        Op("RESHAPE", [3], [4], {"NewShape": (1, 16)}),
+        Op("FULLY_CONNECTED", [4, 5, 6], [7], {"FusedActivationFunction": 1}),
+        Op("FULLY_CONNECTED", [7, 8, 9], [10], {}),
+        Op("SOFTMAX", [10], [11], {"Beta": 1.0}),
+    ]
+    return write_tflite(tensors, ops if softmax else ops[:-1], [0], [11 if softmax else 10])
