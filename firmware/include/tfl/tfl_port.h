@@ -28,6 +28,8 @@ struct tfl_port {
     void (*idle)(void *context);
 
     uint32_t samples[TFL_SPLITS]; /* how many `sample` can give */
+    uint8_t *cache;               /* RAM that nobody else uses, for the node's embeddings; 4-byte aligned */
+    uint32_t cache_bytes;
     uint32_t boot;                /* differs from one boot to the next as well as the board can */
     uint8_t tick_numerator;
     uint8_t tick_denominator;
