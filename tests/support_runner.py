@@ -44,7 +44,7 @@ def build_runner(compiler: str, models: Sequence[CompiledModel], folder: Path) -
 
 def run_models(program: Path, models: Sequence[CompiledModel], inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The outputs (n, *shape) of each model on its batch of inputs."""
-    stdin = b"".join(np.array([i, len(x)], "<u4").tobytes() + x.tobytes() for i, x in enumerate(inputs))
+    stdin = b"".join(np.array([i, 0, len(x)], "<u4").tobytes() + x.tobytes() for i, x in enumerate(inputs))
     done = subprocess.run([str(program)], input=stdin, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     outputs, position = [], 0
@@ -56,3 +56,12 @@ def run_models(program: Path, models: Sequence[CompiledModel], inputs: Sequence[
         position += size
     assert position == len(done.stdout)
     return outputs
+
+
+def run_embeddings(program: Path, model: CompiledModel, x: np.ndarray) -> np.ndarray:
+    """The embeddings (n, features) that the first model's backbone leaves at `embedding_offset`."""
+    assert model.head is not None
+    stdin = np.array([0, 1, len(x)], "<u4").tobytes() + x.tobytes()
+    done = subprocess.run([str(program)], input=stdin, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    return np.frombuffer(done.stdout, np.int8).reshape(len(x), model.head.features)

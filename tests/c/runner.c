@@ -1,4 +1,5 @@
-/* Runs compiled models on the host: stdin holds u32 case, u32 count and the inputs; the outputs go to stdout. */
+/* Runs compiled models on the host: stdin holds u32 case, u32 what, u32 count and the inputs. To stdout go
+   the outputs (what = 0) or the embeddings after the backbone (what = 1). */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,17 +8,20 @@
 #include "cases.h"
 
 /* The arena comes from malloc in its exact size, so that the sanitizer sees what leaves it. */
-static int run_case(const struct tfl_model *model, uint32_t count)
+static int run_case(const struct tfl_model *model, uint32_t what, uint32_t count)
 {
     int8_t *arena = malloc(model->arena_bytes);
-    int ok = arena != NULL;
+    int ok = arena != NULL && (what == 0 || model->head != NULL);
+    uint32_t layers = what == 0 ? model->layers : model->backbone_layers;
+    uint32_t offset = what == 0 ? model->output_offset : model->embedding_offset;
+    uint32_t size = what == 0 ? model->output_bytes : ok ? model->head->features : 0u;
 
     for (uint32_t i = 0; ok && i < count; i++) {
         memset(arena, 0x55, model->arena_bytes);
         ok = fread(arena + model->input_offset, 1, model->input_bytes, stdin) == model->input_bytes;
         if (ok) {
-            model->run(arena, 0, model->layers);
-            ok = fwrite(arena + model->output_offset, 1, model->output_bytes, stdout) == model->output_bytes;
+            model->run(arena, 0, layers);
+            ok = fwrite(arena + offset, 1, size, stdout) == size;
         }
     }
     free(arena);
@@ -26,10 +30,10 @@ static int run_case(const struct tfl_model *model, uint32_t count)
 
 int main(void)
 {
-    uint32_t header[2];
+    uint32_t header[3];
 
     while (fread(header, sizeof header, 1, stdin) == 1) {
-        if (header[0] >= sizeof cases / sizeof cases[0] || !run_case(cases[header[0]], header[1])) {
+        if (header[0] >= sizeof cases / sizeof cases[0] || !run_case(cases[header[0]], header[1], header[2])) {
             return 1;
         }
     }

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support_runner import COMPILERS, ROOT, build_runner, run_models
+from support_runner import COMPILERS, ROOT, build_runner, run_embeddings, run_models
 from support_tflite import edge_inputs, run_oracle
 
-from tinyfl.compiler import compile_model
-from tinyfl.reference import run
+from tinyfl.compiler import compile_model, read_tflite
+from tinyfl.reference import embed, run
 
 SHARED = ROOT.parent / "shared/models"
 MODELS = {
@@ -36,6 +36,16 @@ def test_model_is_bit_exact(name: str, tmp_path: Path) -> None:
     for compiler in COMPILERS:
         got = run_models(build_runner(compiler, [model], tmp_path / compiler), [model], [x])[0]
         np.testing.assert_array_equal(got, expected, compiler)
+
+
+@pytest.mark.parametrize("name", ["kws", "har"])
+def test_backbone_leaves_the_embedding_for_the_head(name: str, tmp_path: Path) -> None:
+    data, _ = read(name)
+    shape = read_tflite(data, name).tensors[0].shape[1:]
+    x = edge_inputs(np.random.default_rng(2), shape, 20)
+    model = compile_model(data, name, x)
+    got = run_embeddings(build_runner("gcc", [model], tmp_path / "gcc"), model, x)
+    np.testing.assert_array_equal(got, embed(model.graph, x))
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -18,6 +18,7 @@ CONSTANTS = 0
 IN_PLACE = True
 
 MAX_CLASSES = 511  # the last shift stays under 32
+NEGLIGIBLE = 2048  # an exponential below 2^-20 adds nothing to the sum (Q12.19, rounded) and gives 0
 
 
 def read(raw: RawOperator) -> dict[str, Any]:
@@ -44,6 +45,7 @@ def fold(graph: Graph, layer: Layer) -> Folded:
     """``struct tfl_softmax``."""
     x, _ = activations(graph, layer)
     table = exp_table(quantization(x).scale, layer.options["beta"])
+    table = table[: int(np.flatnonzero(table >= NEGLIGIBLE)[-1]) + 1]
     fields = (("rows", x.size // x.shape[-1]), ("classes", x.shape[-1]), ("entries", len(table)), ("exp", "exp"))
     return Folded(fields, (Array("exp", "int32_t", table.astype(np.int32)),))
 
