@@ -31,4 +31,10 @@ OPERATORS: dict[str, Operator] = {
     "quantize": quantize,
 }
 
-BY_BUILTIN: dict[str, str] = {operator.BUILTIN: name for name, operator in OPERATORS.items()}
+# Keras writes a Conv1D as a CONV_2D between these: only the shape changes.
+RESHAPES = ("EXPAND_DIMS", "SQUEEZE")
+
+BY_BUILTIN: dict[str, str] = {
+    **{operator.BUILTIN: name for name, operator in OPERATORS.items()},
+    **dict.fromkeys(RESHAPES, "reshape"),
+}
