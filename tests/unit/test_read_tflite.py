@@ -128,6 +128,13 @@ def test_other_files_are_refused(data: bytes) -> None:
     assert "not a .tflite file" in refusal(data).message
 
 
+def test_hostile_names_stay_on_one_line() -> None:
+    data = conv([replace(conv_tensors()[0], type="float32"), *conv_tensors()[1:]])
+    assert data.count(b"t0\0") == 1
+    message = refusal(data.replace(b"t0\0", b"\n\x1b\0")).message
+    assert "'??' is float32" in message
+
+
 def test_every_truncation_is_refused_or_still_whole() -> None:
     for length in range(0, len(SMALL), 3):
         accepts_or_refuses(SMALL[:length])

@@ -19,6 +19,7 @@ from tinyfl.graph import Graph, Layer, Quantization, Tensor
 MAX_ITEMS = 4096  # tensors, operators, buffers
 MAX_RANK = 6
 MAX_ELEMENTS = 1 << 24
+MAX_NAME = 120
 MAX_SIDE = 65535  # of a dimension: the C structs hold 16 bits
 
 _TYPES = {v: k.lower() for k, v in vars(tflite.TensorType).items() if not k.startswith("_")}
@@ -155,7 +156,7 @@ class _File:
 
     def _tensor(self, index: int, position: int) -> Tensor:
         table = self.subgraph.Tensors(index)
-        name = (table.Name() or b"").decode("utf-8", "replace")
+        name = _printable(table.Name() or b"")
         kind = _TYPES.get(table.Type(), str(table.Type()))
         if kind not in ("int8", "int32"):
             raise ModelError(f"tensor '{name}' is {kind}, expected int8: only full-int8 models run", _EXPORT_HINT)
@@ -169,6 +170,12 @@ class _File:
             raise ModelError(f"activation '{name}' is {kind} {shape}, expected int8 with a batch of 1", _EXPORT_HINT)
         quantization = _quantization(table.Quantization(), name, constant=data is not None) if kind == "int8" else None
         return Tensor(position, name, shape, kind, quantization, data)
+
+
+def _printable(name: bytes) -> str:
+    """A tensor's name as it may stand in a message: one line, no control characters, not too long."""
+    text = name[: 4 * MAX_NAME].decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else "?" for c in text)[:MAX_NAME]
 
 
 def _quantization(table: Any, name: str, constant: bool) -> Quantization:
