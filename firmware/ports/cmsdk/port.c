@@ -1,0 +1,98 @@
+/* Boards with Arm's CMSDK UART and timer, as QEMU models them. */
+#include <string.h>
+
+#include "board.h"
+#include "ring.h"
+#include "start.h"
+#include "tfl/tfl_port.h"
+#include "tfl/tfl_image.h"
+#include "ticks.h"
+
+#define UART_DATA TFL_REGISTER(UART_BASE + 0x00u)
+#define UART_STATE TFL_REGISTER(UART_BASE + 0x04u)
+#define UART_CTRL TFL_REGISTER(UART_BASE + 0x08u)
+#define UART_CLEAR TFL_REGISTER(UART_BASE + 0x0Cu)
+#define UART_BAUD TFL_REGISTER(UART_BASE + 0x10u)
+#define STATE_TX_FULL 1u
+#define STATE_RX_FULL 2u
+#define CTRL_TX_RX_RXINT 0x0Bu
+#define CLEAR_RX 2u
+
+static struct tfl_ring ring;
+static struct tfl_image image;
+
+/* Cleared before the bytes are taken: one that comes in between raises the interrupt again. */
+static void receive(void)
+{
+    UART_CLEAR = CLEAR_RX;
+    while ((UART_STATE & STATE_RX_FULL) != 0u) {
+        tfl_ring_put(&ring, (uint8_t)UART_DATA);
+    }
+}
+
+TFL_INTERRUPTS interrupts[UART_RX_INTERRUPT + 1] = {[UART_RX_INTERRUPT] = receive};
+
+static int uart_read(void *context, uint8_t *data, size_t size)
+{
+    (void)context;
+    return tfl_ring_get(&ring, data, size);
+}
+
+static int uart_write(void *context, const uint8_t *data, size_t size)
+{
+    (void)context;
+    for (size_t i = 0; i < size; i++) {
+        while ((UART_STATE & STATE_TX_FULL) != 0u) {
+        }
+        UART_DATA = data[i];
+    }
+    return (int)size;
+}
+
+static int image_sample(void *context, unsigned split, uint32_t index, int8_t *x, uint8_t *label)
+{
+    (void)context;
+    return tfl_image_sample(&image, split, index, x, label);
+}
+
+static uint32_t ticks(void *context)
+{
+    (void)context;
+    return ticks_read();
+}
+
+static void idle(void *context)
+{
+    (void)context;
+    tfl_ring_wait(&ring);
+}
+
+static void uart_start(void)
+{
+    UART_BAUD = BAUD_DIVISOR;
+    UART_CTRL = CTRL_TX_RX_RXINT;
+    tfl_interrupt_enable(UART_RX_INTERRUPT);
+}
+
+int tfl_port_init(struct tfl_port *port, int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    uart_start();
+    ticks_start();
+    memset(port, 0, sizeof *port);
+    port->read = uart_read;
+    port->write = uart_write;
+    port->ticks = ticks;
+    port->idle = idle;
+    port->cache = tfl_cache_start;
+    port->cache_bytes = (uint32_t)(tfl_cache_end - tfl_cache_start);
+    port->boot = tfl_boots;
+    port->tick_numerator = TICKS_NUMERATOR;
+    port->tick_denominator = TICKS_DENOMINATOR;
+    if (tfl_image_open(&image, (const uint8_t *)TFL_DATA_ADDRESS, TFL_DATA_BYTES) == 0) {
+        port->sample = image_sample;
+        tfl_image_describe(&image, port);
+    }
+    return 0;
+}

@@ -1,0 +1,143 @@
+/* nRF51822, as on the BBC micro:bit V1: the same image runs on the board and in QEMU. */
+#include <string.h>
+
+#include "ring.h"
+#include "start.h"
+#include "tfl/tfl_port.h"
+#include "tfl/tfl_image.h"
+
+#define CLOCK(offset) TFL_REGISTER(0x40000000u + (offset))
+#define UART(offset) TFL_REGISTER(0x40002000u + (offset))
+#define TIMER0(offset) TFL_REGISTER(0x40008000u + (offset))
+#define RNG(offset) TFL_REGISTER(0x4000D000u + (offset))
+
+#define UART_INTERRUPT 2
+#define PIN_TXD 24u
+#define PIN_RXD 25u
+#define BAUD_115200 0x01D7E000u
+
+/* 16 MHz. On the chip a tick is a cycle; under QEMU's -icount shift=6 an instruction takes 1.024 ticks. */
+#define TICKS_NUMERATOR 125u
+#define TICKS_DENOMINATOR 128u
+
+static struct tfl_ring ring;
+static struct tfl_image image;
+
+static void receive(void)
+{
+    while (UART(0x108u) != 0u) { /* RXDRDY */
+        UART(0x108u) = 0;
+        tfl_ring_put(&ring, (uint8_t)UART(0x518u));
+    }
+}
+
+TFL_INTERRUPTS interrupts[UART_INTERRUPT + 1] = {[UART_INTERRUPT] = receive};
+
+/* The UART needs the crystal's 16 MHz; a model that never reports them must not hold the board up. */
+static void clock_start(void)
+{
+    CLOCK(0x100u) = 0; /* HFCLKSTARTED */
+    CLOCK(0x000u) = 1; /* HFCLKSTART */
+    for (unsigned wait = 0; wait < 100000u && CLOCK(0x100u) == 0u; wait++) {
+    }
+}
+
+static void uart_start(void)
+{
+    TFL_REGISTER(0x50000508u) = 1u << PIN_TXD; /* GPIO OUTSET: the line idles high */
+    TFL_REGISTER(0x50000518u) = 1u << PIN_TXD; /* DIRSET */
+    UART(0x50Cu) = PIN_TXD;
+    UART(0x514u) = PIN_RXD;
+    UART(0x524u) = BAUD_115200;
+    UART(0x500u) = 4; /* ENABLE */
+    UART(0x304u) = 4; /* INTENSET: RXDRDY */
+    tfl_interrupt_enable(UART_INTERRUPT);
+    UART(0x000u) = 1; /* STARTRX */
+    UART(0x008u) = 1; /* STARTTX */
+}
+
+static int uart_read(void *context, uint8_t *data, size_t size)
+{
+    (void)context;
+    return tfl_ring_get(&ring, data, size);
+}
+
+static int uart_write(void *context, const uint8_t *data, size_t size)
+{
+    (void)context;
+    for (size_t i = 0; i < size; i++) {
+        UART(0x11Cu) = 0; /* TXDRDY */
+        UART(0x51Cu) = data[i];
+        while (UART(0x11Cu) == 0u) {
+        }
+    }
+    return (int)size;
+}
+
+static int image_sample(void *context, unsigned split, uint32_t index, int8_t *x, uint8_t *label)
+{
+    (void)context;
+    return tfl_image_sample(&image, split, index, x, label);
+}
+
+static void ticks_start(void)
+{
+    TIMER0(0x504u) = 0; /* MODE: timer */
+    TIMER0(0x508u) = 3; /* BITMODE: 32 */
+    TIMER0(0x510u) = 0; /* PRESCALER: 1 */
+    TIMER0(0x00Cu) = 1; /* CLEAR */
+    TIMER0(0x000u) = 1; /* START */
+}
+
+static uint32_t ticks(void *context)
+{
+    (void)context;
+    TIMER0(0x040u) = 1; /* CAPTURE 0 */
+    return TIMER0(0x540u);
+}
+
+static void idle(void *context)
+{
+    (void)context;
+    tfl_ring_wait(&ring);
+}
+
+/* Four random bytes. */
+static uint32_t random_word(void)
+{
+    uint32_t word = 0;
+
+    RNG(0x000u) = 1; /* START */
+    for (unsigned i = 0; i < 4u; i++) {
+        RNG(0x100u) = 0; /* VALRDY */
+        for (unsigned wait = 0; wait < 100000u && RNG(0x100u) == 0u; wait++) {
+        }
+        word = word << 8 | (RNG(0x508u) & 0xFFu);
+    }
+    RNG(0x004u) = 1; /* STOP */
+    return word;
+}
+
+int tfl_port_init(struct tfl_port *port, int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    clock_start();
+    uart_start();
+    ticks_start();
+    memset(port, 0, sizeof *port);
+    port->read = uart_read;
+    port->write = uart_write;
+    port->ticks = ticks;
+    port->idle = idle;
+    port->cache = tfl_cache_start;
+    port->cache_bytes = (uint32_t)(tfl_cache_end - tfl_cache_start);
+    port->boot = tfl_boots ^ random_word();
+    port->tick_numerator = TICKS_NUMERATOR;
+    port->tick_denominator = TICKS_DENOMINATOR;
+    if (tfl_image_open(&image, (const uint8_t *)TFL_DATA_ADDRESS, TFL_DATA_BYTES) == 0) {
+        port->sample = image_sample;
+        tfl_image_describe(&image, port);
+    }
+    return 0;
+}
