@@ -8,13 +8,14 @@ import importlib.util
 import itertools
 import math
 import tomllib
+import traceback
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tinyfl.errors import ConfigError, UsageError
+from tinyfl.errors import ConfigError, TinyflError, UsageError
 from tinyfl.settings import TrainSettings, number
 
 S = TypeVar("S")
@@ -149,12 +150,31 @@ def load_function(recipe: Recipe, target: str) -> Callable[..., Any]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except (ImportError, SyntaxError) as error:
-        raise ConfigError(f"{file}: {error}", "install what it imports, or mend the file") from error
+    except TinyflError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{file}: {_told(error)}", "install what it imports, or mend the file") from error
     found = getattr(module, function, None)
     if not callable(found):
         raise ConfigError(f"{file}: no function {function}()", f"define {function}() there (docs/RECIPES.md)")
     return typing.cast(Callable[..., Any], found)
+
+
+def call(recipe: Recipe, target: str, function: Callable[[], S]) -> S:
+    """The result of the user's function named ``target``; whatever it raises becomes a ConfigError that names it."""
+    try:
+        return function()
+    except TinyflError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{recipe.folder / target} failed: {_told(error)}", "mend that function") from error
+
+
+def _told(error: Exception) -> str:
+    """An exception of the user's code in one line, with the place where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    text = " ".join(str(error).split())[:300]
+    return f"line {frames[-1].lineno} of {Path(frames[-1].filename).name}: {type(error).__name__}: {text}"
 
 
 def draw_users(recipe: Recipe, draw: int) -> Draw:

@@ -1,4 +1,4 @@
-"""From a Keras model and the lab's samples to a full-int8 ``.tflite``: fit, prune, train with fake quantisation, export.
+"""From a Keras model and samples to a full-int8 ``.tflite``: fit, prune, train with fake quantisation, export.
 
 The only package that knows TensorFlow, and it imports it late: ``import tinyfl.train`` costs nothing.
 """
@@ -19,9 +19,9 @@ from tinyfl.train.export import export
 from tinyfl.train.fit import Progress, Samples, accuracy, fit, silent
 from tinyfl.train.prune import prune
 from tinyfl.train.qat import quantise
-from tinyfl.train.setup import load_tensorflow
+from tinyfl.train.setup import load_tensorflow, versions
 
-__all__ = ["Progress", "TrainResult", "train"]
+__all__ = ["Progress", "TrainResult", "silent", "train"]
 
 SLACK = 0.01  # a layer of few weights cannot be pruned to the exact share
 
@@ -34,6 +34,7 @@ class TrainResult:
     accuracy: dict[str, float]  # "float", "pruned", "int8"
     sparsity: dict[str, float]  # share of zero weights by layer of the .tflite, the head left out
     sizes: dict[str, int]  # "tflite" in bytes, "weights" in numbers, biases included
+    versions: dict[str, str]  # of the packages that decide the bytes
 
 
 def train(
@@ -65,7 +66,7 @@ def train(
     scores["int8"] = int8_accuracy(tflite, x_val, y_val)
     sparsity = layer_sparsity(tflite)
     _check_sparsity(sparsity, settings.sparsity)
-    return TrainResult(tflite, scores, sparsity, {"tflite": len(tflite), "weights": weights})
+    return TrainResult(tflite, scores, sparsity, {"tflite": len(tflite), "weights": weights}, versions())
 
 
 def _check_sparsity(sparsity: dict[str, float], wanted: float) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import platform
 import sys
 from typing import Any
 
 from tinyfl.errors import ConfigError
 
 INSTALL = "pip install 'tinyfl[train]'"
-# Keras 2 and the pruning package are no dependencies that pip could resolve there: tf-keras asks for a second TensorFlow.
+# Keras 2 and the pruning package are none that pip could resolve there: tf-keras asks for a second TensorFlow.
 INSTALL_NEWER = f"{INSTALL} && pip install --no-deps tf-keras==2.19.0 tensorflow-model-optimization==0.8.1"
 
 
@@ -37,6 +39,20 @@ def load_optimization() -> Any:
     except ImportError as error:
         raise _missing("tensorflow-model-optimization", error) from error
     return tfmot
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the bytes of a trained model."""
+    import numpy as np
+    import tensorflow as tf
+
+    optimization = importlib.metadata.version("tensorflow-model-optimization")
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "tensorflow": tf.__version__,
+        "tensorflow-model-optimization": optimization,
+    }
 
 
 def _import() -> Any:
