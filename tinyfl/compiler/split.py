@@ -45,7 +45,7 @@ def fold_head(graph: Graph, layer: Layer, embeddings: npt.NDArray[np.int8]) -> H
     if not 5 <= fw <= 20:
         raise ModelError(f"embeddings of norm {math.sqrt(r2):.3g} need {fw} fraction bits, outside 5..20")
     offset = np.full(features, x.zero_point, np.int8)
-    return HeadFormat(features, classes, offset, bias_value, r2, fw, _initial(graph, layer, bias_value, fw))
+    return HeadFormat(features, classes, offset, bias_value, r2, fw, initial_weights(graph, layer, bias_value, fw))
 
 
 def _bias_value(mean_square: float) -> int:
@@ -55,7 +55,7 @@ def _bias_value(mean_square: float) -> int:
     return int(min(128, 2 ** math.floor(math.log2(math.sqrt(mean_square)))))
 
 
-def _initial(graph: Graph, layer: Layer, bias_value: int, fw: int) -> npt.NDArray[np.int16]:
+def initial_weights(graph: Graph, layer: Layer, bias_value: int, fw: int) -> npt.NDArray[np.int16]:
     """The compiled weights in units of 2^-fw, the features' scale folded in."""
     scale = quantization(graph.tensor(layer.inputs[0])).scale
     weights = graph.tensor(layer.inputs[1])
