@@ -18,6 +18,7 @@ EXIT_CODES: dict[int, str] = {
     7: "quorum missed",
     8: "a check failed",
     130: "interrupted",
+    141: "the reader of stdout went away",
 }
 
 
@@ -98,3 +99,9 @@ class CheckError(TinyflError):
     """A check that the user asked for did not hold."""
 
     exit_code = 8
+
+
+class Interrupted(TinyflError):
+    """Ctrl-C that was handled: the hint says how to go on."""
+
+    exit_code = 130
