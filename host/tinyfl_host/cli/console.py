@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +14,7 @@ import click
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 WIDTH = 80
+NUMBER = re.compile(r"-|[-+]?[0-9][0-9,.]*( ?(%|points|B|kB|MB|s|ms))?")
 
 
 def result(text: str = "") -> None:
@@ -100,7 +102,7 @@ def _cell(value: Any) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return cell[:1].isdigit() or cell[:2].lstrip("-+.")[:1].isdigit() or cell == "-"
+    return NUMBER.fullmatch(cell) is not None
 
 
 def _plain(value: Any) -> Any:
