@@ -7,10 +7,4 @@
 #include "tfl_port.h"
 #include "tfl_wire.h" /* generated: enum tfl_error, message types */
 
-#if defined(__GNUC__)
-#define TFL_CHECKED __attribute__((warn_unused_result))
-#else
-#define TFL_CHECKED
-#endif
-
 #endif

@@ -14,4 +14,10 @@
 #define TFL_MAX_CHUNKS 256u /* of one message body: body <= TFL_MAX_CHUNKS * TFL_CHUNK */
 #endif
 
+#if defined(__GNUC__)
+#define TFL_CHECKED __attribute__((warn_unused_result))
+#else
+#define TFL_CHECKED
+#endif
+
 #endif
