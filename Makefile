@@ -1,0 +1,42 @@
+# make demo    six emulated boards learn together (installs what is missing first)
+# make test    all tests; make test-fast those without emulator and TensorFlow
+# make fuzz    the fuzzers, longer (FUZZ_SECONDS each); make sizes  flash and RAM of the firmware
+# make setup   only install what is missing; silent when nothing is
+
+PY = .venv/bin/python
+TINYFL = .venv/bin/tinyfl
+PYTEST = $(PY) -m pytest -q
+FUZZ_SECONDS ?= 300
+export PYTHON
+
+.PHONY: setup setup-dev demo test test-fast fuzz sizes lint clean
+
+setup:
+	@sh tools/setup.sh demo
+
+setup-dev:
+	@sh tools/setup.sh dev
+
+demo: setup
+	@$(TINYFL) run models/har --on emu:qemu-m4 --boards 6
+	@$(TINYFL) report
+
+test: setup-dev
+	$(PYTEST) -m "not slow and not emulated and not hardware"
+	$(PYTEST) -m "(slow or emulated) and not hardware"
+
+test-fast: setup-dev
+	$(PYTEST) -m "not slow and not emulated and not hardware"
+
+fuzz: setup-dev
+	TINYFL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(PYTEST) -k fuzz --timeout 0
+
+sizes: setup
+	@$(PY) tools/sizes.py
+
+lint: setup-dev
+	$(PYTEST) tests/unit/test_lint.py
+
+clean:
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
