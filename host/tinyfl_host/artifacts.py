@@ -1,4 +1,4 @@
-"""What ``tinyfl compile`` leaves in ``build/<name>/``: model.json, model.tflite and the C, and how later stages read it."""
+"""The files of ``tinyfl compile`` in ``build/<name>/`` (model.json, model.tflite, the C) how later stages read them."""
 
 from __future__ import annotations
 

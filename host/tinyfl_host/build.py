@@ -83,7 +83,7 @@ def pio_command(*arguments: str) -> list[str]:
     """``python -m platformio ...``; raises ToolError where PlatformIO is not installed."""
     for module in ("platformio", "SCons"):
         if importlib.util.find_spec(module) is None:
-            raise ToolError(f"the Python package {module} is not installed", "pip install 'tinyfl[build]' or make setup")
+            raise ToolError(f"Python package {module} is not installed", "make setup, or pip install 'tinyfl[build]'")
     return [sys.executable, "-m", "platformio", *arguments]
 
 
@@ -125,7 +125,7 @@ def _failure(spec: BoardSpec, app: str, output: str) -> ToolError:
     """What PlatformIO's output says, as one error."""
     regions = overflows(spec, output)
     if regions:
-        parts = [f"{r.name} needs {r.size + r.excess} bytes, the board has {r.size} ({r.excess} too many)" for r in regions]
+        parts = [f"{r.name} needs {r.size + r.excess} bytes of {r.size} ({r.excess} too many)" for r in regions]
         return FitError(
             f"the {app} firmware does not fit {spec.env}: {'; '.join(parts)}",
             f"tinyfl profile MODEL --env {spec.env} shows what takes the room",
@@ -165,7 +165,8 @@ def _inputs_hash(artifacts: Artifacts, env: str, app: str) -> str:
     root = project_root()
     digest = hashlib.sha256(f"{env} {app} {os.environ.get('CC', '')}".encode())
     suffixes = (".c", ".h", ".ld", ".py", ".json")
-    firmware = sorted(p for p in (root / "firmware").rglob("*") if p.suffix in suffixes and "__pycache__" not in p.parts)
+    files = (root / "firmware").rglob("*")
+    firmware = sorted(p for p in files if p.suffix in suffixes and "__pycache__" not in p.parts)
     for path in [root / "platformio.ini", *firmware, *sorted(artifacts.sources.glob("*"))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
