@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tinyfl.errors import DataError
 from tinyfl.windows import TEST_SHARE
 from tinyfl_host.csvdata import Sample, read_csv
-from tinyfl_host.recipe import Recipe, load_function
+from tinyfl_host.recipe import Recipe, call, load_function
 
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
@@ -47,20 +47,23 @@ def load_samples(recipe: Recipe) -> Dataset:
     rows = list(_rows(recipe))
     if not rows:
         raise DataError(f"{recipe.source}: no samples", FORMAT)
-    x = _stack(recipe, rows)
-    y = np.array([_class(recipe, i, row[1]) for i, row in enumerate(rows)], np.uint8)
-    user = np.array([str(row[2]) for row in rows])
-    test = _split(recipe, rows, y, user)
+    x = _stack(rows)
+    y = np.array([_class(recipe, row) for row in rows], np.uint8)
+    user = np.array([row.user for row in rows])
+    _check_lab(recipe, user)
+    test = _split(rows, y)
     mean, deviation = _normalisation(recipe, x[_lab(recipe, y, user) & ~test])
-    return Dataset((x - mean) / deviation, y, user, test, mean, deviation)
+    with np.errstate(over="ignore"):
+        normalised = (x - mean) / deviation
+    _check_finite(normalised, rows, "is out of float32's range once normalised")
+    return Dataset(normalised, y, user, test, mean, deviation)
 
 
 def board_data(dataset: Dataset, user: str) -> tuple[Float32, UInt8, Float32, UInt8]:
     """(x_train, y_train, x_test, y_test) of one user; either part may be empty. DataError for an unknown user."""
     own = dataset.user == user
     if not own.any():
-        known = ", ".join(sorted(set(dataset.user.tolist())))
-        raise DataError(f"no samples of user {user!r}; the data knows {known}", "mend [users] in recipe.toml")
+        raise _unknown_user(user, dataset.user)
     train, test = own & ~dataset.test, own & dataset.test
     return dataset.x[train], dataset.y[train], dataset.x[test], dataset.y[test]
 
@@ -82,68 +85,101 @@ def calibration_inputs(recipe: Recipe, dataset: Dataset) -> Float32:
 
 
 def _rows(recipe: Recipe) -> Iterator[Sample]:
+    source = recipe.source
     if not recipe.has_data:
-        raise DataError(f"{recipe.source}: no such data", f"write it or mend [data] source; {FORMAT}")
-    if recipe.source.suffix == ".py":
+        raise DataError(f"{source}: no such data", f"write it or mend [data] source; {FORMAT}")
+    if source.suffix == ".py":
         return _python_rows(recipe)
-    return read_csv(recipe.source, recipe.data)
+    if not source.is_dir() and source.suffix.lower() != ".csv":
+        raise DataError(f"{source}: expected a .py file, a .csv file or a folder of .csv files", FORMAT)
+    return read_csv(source, recipe.data)
 
 
 def _python_rows(recipe: Recipe) -> Iterator[Sample]:
-    """(x, y, user, split or None) from ``samples()`` of the recipe's own file."""
-    function = load_function(recipe, f"{recipe.data.source}:samples")
-    for i, row in enumerate(_checked_iteration(recipe, function())):
+    """What ``samples()`` of the recipe's own file yields: (x, y, user) or (x, y, user, split)."""
+    target = f"{recipe.data.source}:samples"
+    function = load_function(recipe, target)
+    for i, row in enumerate(call(recipe, target, lambda: _collect(recipe, function()))):
+        where = f"{recipe.source}, sample {i}"
         if not isinstance(row, tuple) or len(row) not in (3, 4):
-            raise DataError(f"{recipe.source}: sample {i} is no tuple (x, y, user) or (x, y, user, split)", FORMAT)
-        yield row[0], row[1], str(row[2]), row[3] if len(row) == 4 else None
+            raise DataError(f"{where}: no tuple (x, y, user) or (x, y, user, split)", FORMAT)
+        yield Sample(row[0], row[1], str(row[2]), row[3] if len(row) == 4 else None, where)
 
 
-def _checked_iteration(recipe: Recipe, samples: Any) -> Iterable[Any]:
+def _collect(recipe: Recipe, samples: Any) -> list[Any]:
     if not isinstance(samples, Iterable):
         raise DataError(f"{recipe.source}: samples() returned {type(samples).__name__}, expected an iterable", FORMAT)
-    return samples
+    return list(samples)
 
 
-def _stack(recipe: Recipe, rows: list[Sample]) -> Float32:
+def _stack(rows: list[Sample]) -> Float32:
     """All inputs as one finite float32 array."""
-    shape = np.shape(rows[0][0])
-    for i, row in enumerate(rows):
-        if np.shape(row[0]) != shape:
-            raise DataError(f"{recipe.source}: sample {i} has shape {np.shape(row[0])}, sample 0 has {shape}", FORMAT)
+    inputs = [_input(row) for row in rows]
+    first = inputs[0].shape
+    for x, row in zip(inputs, rows, strict=True):
+        if x.shape != first:
+            raise DataError(f"{row.where}: shape {x.shape}, the first sample has {first}", FORMAT)
+    stacked = np.stack(inputs)
+    _check_finite(stacked, rows, "is no finite float32 number")
+    return stacked
+
+
+def _input(row: Sample) -> Float32:
     try:
-        x = np.stack([np.asarray(row[0], np.float32) for row in rows])
+        with np.errstate(over="ignore"):
+            x = np.asarray(row.x, np.float32)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{recipe.source}: a sample is not numeric: {error}", FORMAT) from error
-    finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
-    if not finite.all():
-        raise DataError(f"{recipe.source}: sample {int(np.argmin(finite))} holds a value that is no finite number")
+        raise DataError(f"{row.where}: not numeric: {error}", FORMAT) from error
+    if not x.ndim or not x.size:
+        raise DataError(f"{row.where}: shape {x.shape}, expected at least one axis and one value", FORMAT)
     return x
 
 
-def _class(recipe: Recipe, i: int, label: Any) -> int:
-    """The class's index, from its name or from the index itself."""
-    if isinstance(label, str) and label in recipe.classes:
-        return recipe.classes.index(label)
-    if isinstance(label, int | np.integer) and 0 <= label < len(recipe.classes):
+def _check_finite(x: Float32, rows: list[Sample], fault: str) -> None:
+    finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
+    if not finite.all():
+        raise DataError(f"{rows[int(np.argmin(finite))].where}: a value {fault}", "mend or leave out that sample")
+
+
+def _class(recipe: Recipe, row: Sample) -> int:
+    """The class's index, from its name or, where no class has that name, from the index itself."""
+    label, classes = row.label, recipe.classes
+    if isinstance(label, str) and label in classes:
+        return classes.index(label)
+    if isinstance(label, str) and label.isdecimal():
+        label = int(label)
+    if isinstance(label, int | np.integer) and 0 <= label < len(classes):
         return int(label)
-    names = ", ".join(recipe.classes)
-    raise DataError(f"{recipe.source}: sample {i} has class {label!r}, expected one of {names}", "mend [model] classes")
+    hint = "mend that label, or [model] classes in recipe.toml"
+    raise DataError(f"{row.where}: class {row.label!r}, expected one of {', '.join(classes)}", hint)
 
 
-def _split(recipe: Recipe, rows: list[Sample], y: UInt8, user: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
+def _split(rows: list[Sample], y: UInt8) -> npt.NDArray[np.bool_]:
     """True for test samples: as the source says, else the last 30 % of each user's samples of each class."""
     test = np.zeros(len(rows), np.bool_)
     unsplit: dict[tuple[str, int], list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
-        if row[3] is None:
-            unsplit[str(user[i]), int(y[i])].append(i)
-        elif row[3] in ("train", "test"):
-            test[i] = row[3] == "test"
+        if row.split is None:
+            unsplit[row.user, int(y[i])].append(i)
+        elif row.split in ("train", "test"):
+            test[i] = row.split == "test"
         else:
-            raise DataError(f"{recipe.source}: sample {i} has split {row[3]!r}", 'expected "train" or "test"')
+            raise DataError(f"{row.where}: split {row.split!r}", 'expected "train", "test" or nothing')
     last = (group[len(group) - round(len(group) * TEST_SHARE) :] for group in unsplit.values())
     test[list(itertools.chain.from_iterable(last))] = True
     return test
+
+
+def _check_lab(recipe: Recipe, user: npt.NDArray[np.str_]) -> None:
+    """A lab user that the data does not know would train the backbone on less than the recipe says."""
+    for name in recipe.users.lab:
+        if not (user == name).any():
+            raise _unknown_user(name, user)
+
+
+def _unknown_user(name: str, user: npt.NDArray[np.str_]) -> DataError:
+    known = ", ".join(sorted(set(user.tolist())))
+    return DataError(f"no samples of user {name!r}; the data knows {known}", "mend [users] in recipe.toml")
 
 
 def _lab(recipe: Recipe, y: UInt8, user: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:

@@ -7,6 +7,8 @@ import difflib
 import importlib.util
 import itertools
 import math
+import re
+import sys
 import tomllib
 import traceback
 import typing
@@ -19,6 +21,8 @@ from tinyfl.errors import ConfigError, TinyflError, UsageError
 from tinyfl.settings import TrainSettings, number
 
 S = TypeVar("S")
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,39}")  # it names files, folders and the board
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,7 @@ def load_function(recipe: Recipe, target: str) -> Callable[..., Any]:
     spec = importlib.util.spec_from_file_location(f"recipe_{file.stem}", file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
     except TinyflError:
@@ -216,7 +221,7 @@ def _bare(folder: Path, file: Path) -> Recipe:
 
 def _parse(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not TOML: {error}", "mend that line (docs/RECIPES.md)") from error
     except OSError as error:
@@ -276,18 +281,41 @@ def _fits(value: Any, kind: Any) -> bool:
 
 def _check(recipe: Recipe, file: Path) -> None:
     """What the types cannot say."""
-    users, classes = recipe.users, recipe.classes
+    if not NAME.fullmatch(recipe.name):
+        hint = 'set [model] name: letters, digits, "_" and "-", at most 40'
+        raise ConfigError(f"{file}: the model's name is {recipe.name!r}", hint)
+    _check_classes(recipe, file)
+    _check_data(recipe.data, file)
+    _check_users(recipe.users, file)
+    if isinstance(recipe.run.quorum, float) and recipe.run.quorum > 1:
+        raise ConfigError(f"{file}: [run] quorum = {recipe.run.quorum}", "give a fraction up to 1.0, or a whole number")
+
+
+def _check_classes(recipe: Recipe, file: Path) -> None:
+    classes = recipe.classes
     if not classes:
         raise ConfigError(f"{file}: [model] classes is missing", 'add classes = ["first", "second"] in output order')
     _distinct(classes, f"{file}: [model] classes")
-    _distinct(users.lab + users.federated, f"{file}: [users] lab and federated")
+    if not 2 <= len(classes) <= 256:
+        raise ConfigError(f"{file}: [model] has {len(classes)} classes, expected 2 to 256", "add or merge classes")
     for name in recipe.data.lab_classes:
         if name not in classes:
             raise ConfigError(f"{file}: [data] lab_classes has {name!r}, not in [model] classes", "use a class's name")
-    if len(classes) > 256:
-        raise ConfigError(f"{file}: [model] has {len(classes)} classes, expected at most 256", "merge some classes")
-    if recipe.data.normalise not in ("none", "lab"):
-        raise ConfigError(f"{file}: [data] normalise = {recipe.data.normalise!r}", 'expected "none" or "lab"')
+
+
+def _check_data(data: DataSettings, file: Path) -> None:
+    if data.normalise not in ("none", "lab"):
+        raise ConfigError(f"{file}: [data] normalise = {data.normalise!r}", 'expected "none" or "lab"')
+    if any(side < 1 for side in data.shape):
+        raise ConfigError(f"{file}: [data] shape = {list(data.shape)}", "expected sides of at least 1")
+    if data.source.endswith(".py") and (data.shape or data.window or data.step):
+        raise ConfigError(f"{file}: [data] shape, window and step are for CSV, source is {data.source}", "remove them")
+    if data.step and not data.window:
+        raise ConfigError(f"{file}: [data] step = {data.step} without window", "set window: rows a sample")
+
+
+def _check_users(users: UserSettings, file: Path) -> None:
+    _distinct(users.lab + users.federated, f"{file}: [users] lab and federated")
     if users.unseen_per_draw and users.unseen_per_draw >= len(users.federated):
         raise ConfigError(
             f"{file}: [users] unseen_per_draw = {users.unseen_per_draw} of {len(users.federated)} federated users",
