@@ -1,7 +1,7 @@
 """The build of one firmware: one port, the core, one app and a compiled model (SCons, run by PlatformIO).
 
-Environment variables, set by tinyfl_host.build: TFL_MODEL_DIR (model.c, model.h), TFL_APP (main or profile) and, to see how
-large a firmware is that does not fit, TFL_OVERSIZE=1.
+Environment variables, set by tinyfl_host.build: TFL_MODEL_DIR (model.c, model.h), TFL_APP (main or profile) and, to see
+how large a firmware is that does not fit, TFL_OVERSIZE=1.
 """
 
 import os
@@ -48,12 +48,19 @@ def use_cortex_m():
     env.Append(
         CCFLAGS=[*cpu, "-ffreestanding"],
         CPPPATH=[str(cortexm)],
-        CPPDEFINES=[("TFL_DATA_ADDRESS", f"{option('data_address')}u"), ("TFL_DATA_BYTES", f"{option('data_bytes')}u")],
+        CPPDEFINES=data_image(),
         LINKFLAGS=[*cpu, "-nostdlib", "-Wl,--gc-sections", "-Wl,--fatal-warnings", "-Wl,-Map,${BUILD_DIR}/firmware.map"],
         LIBS=["gcc"],
         LIBPATH=[str(cortexm), "$BUILD_DIR"],
         LDSCRIPT_PATH=write_memory(),
     )
+
+
+def data_image():
+    """Where a board that learns finds its samples; inference alone needs none."""
+    if app == "profile":
+        return []
+    return [(f"TFL_{name.upper()}", f"{option(name)}u") for name in ("data_address", "data_bytes")]
 
 
 def write_memory():
@@ -76,7 +83,7 @@ def sources(app):
     """Which files of firmware/ make this app; a profile holds inference alone."""
     core = ["core/ops/"] if app == "profile" else ["core/"]
     platform = [] if option("cpu") is None else ["platform/cortexm/"]
-    return [f"+<{path}>" for path in (*core, "core/image.c", f"ports/{option('port')}/", *platform, f"app/{app}.c")]
+    return [f"+<{path}>" for path in (*core, f"ports/{option('port')}/", *platform, f"app/{app}.c")]
 
 
 def start_upload(target, source, env):

@@ -3,9 +3,9 @@
 
 #include "board.h"
 #include "ring.h"
+#include "samples.h"
 #include "start.h"
 #include "tfl/tfl_port.h"
-#include "tfl/tfl_image.h"
 #include "ticks.h"
 
 #define UART_DATA TFL_REGISTER(UART_BASE + 0x00u)
@@ -19,7 +19,6 @@
 #define CLEAR_RX 2u
 
 static struct tfl_ring ring;
-static struct tfl_image image;
 
 /* Cleared before the bytes are taken: one that comes in between raises the interrupt again. */
 static void receive(void)
@@ -47,12 +46,6 @@ static int uart_write(void *context, const uint8_t *data, size_t size)
         UART_DATA = data[i];
     }
     return (int)size;
-}
-
-static int image_sample(void *context, unsigned split, uint32_t index, int8_t *x, uint8_t *label)
-{
-    (void)context;
-    return tfl_image_sample(&image, split, index, x, label);
 }
 
 static uint32_t ticks(void *context)
@@ -90,9 +83,6 @@ int tfl_port_init(struct tfl_port *port, int argc, char **argv)
     port->boot = tfl_boots;
     port->tick_numerator = TICKS_NUMERATOR;
     port->tick_denominator = TICKS_DENOMINATOR;
-    if (tfl_image_open(&image, (const uint8_t *)TFL_DATA_ADDRESS, TFL_DATA_BYTES) == 0) {
-        port->sample = image_sample;
-        tfl_image_describe(&image, port);
-    }
+    tfl_samples_open(port);
     return 0;
 }

@@ -2,9 +2,9 @@
 #include <string.h>
 
 #include "ring.h"
+#include "samples.h"
 #include "start.h"
 #include "tfl/tfl_port.h"
-#include "tfl/tfl_image.h"
 
 #define CLOCK(offset) TFL_REGISTER(0x40000000u + (offset))
 #define UART(offset) TFL_REGISTER(0x40002000u + (offset))
@@ -21,7 +21,6 @@
 #define TICKS_DENOMINATOR 128u
 
 static struct tfl_ring ring;
-static struct tfl_image image;
 
 static void receive(void)
 {
@@ -72,12 +71,6 @@ static int uart_write(void *context, const uint8_t *data, size_t size)
         }
     }
     return (int)size;
-}
-
-static int image_sample(void *context, unsigned split, uint32_t index, int8_t *x, uint8_t *label)
-{
-    (void)context;
-    return tfl_image_sample(&image, split, index, x, label);
 }
 
 static void ticks_start(void)
@@ -135,9 +128,6 @@ int tfl_port_init(struct tfl_port *port, int argc, char **argv)
     port->boot = tfl_boots ^ random_word();
     port->tick_numerator = TICKS_NUMERATOR;
     port->tick_denominator = TICKS_DENOMINATOR;
-    if (tfl_image_open(&image, (const uint8_t *)TFL_DATA_ADDRESS, TFL_DATA_BYTES) == 0) {
-        port->sample = image_sample;
-        tfl_image_describe(&image, port);
-    }
+    tfl_samples_open(port);
     return 0;
 }
