@@ -20,4 +20,6 @@
 #define TFL_CHECKED
 #endif
 
+#define TFL_MAX_SAMPLES 131072u /* of one split: their losses, Q15, add up to less than 2^32 */
+
 #endif

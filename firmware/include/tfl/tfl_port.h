@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tfl_config.h"
+
 #define TFL_SPLITS 2u /* 0: train, 1: test */
 #define TFL_BOARD_NAME_BYTES 16u
 
@@ -27,7 +29,8 @@ struct tfl_port {
     /* Optional: called when there is nothing to do; returns at the latest when a byte arrives (WFI, poll). */
     void (*idle)(void *context);
 
-    uint32_t samples[TFL_SPLITS]; /* how many `sample` can give */
+    uint32_t samples[TFL_SPLITS]; /* how many `sample` can give; TFL_MAX_SAMPLES of a split are used */
+    uint32_t sample_bytes;        /* what `sample` writes to x: it is not called where the model's input is another */
     uint8_t *cache;               /* RAM that nobody else uses, for the node's embeddings; 4-byte aligned */
     uint32_t cache_bytes;
     uint32_t boot;                /* differs from one boot to the next as well as the board can */

@@ -1,0 +1,431 @@
+/* The node's state machine: requests are checked here, at the edge, and trusted behind it. */
+#include "tfl/tfl_node.h"
+
+#include <string.h>
+
+#include "dataset.h"
+#include "fixed.h"
+#include "head.h"
+
+#define LATER 0x7FFFFFFF /* a handler's result: a job will reply */
+
+enum state {
+    LOADED,  /* the master weights are the broadcast ones */
+    TRAINED, /* a TRAIN of `round` has ended */
+    SPOILED  /* a TRAIN was broken off: a HEAD must come first */
+};
+
+static void job_start(struct tfl_node *node, uint8_t type)
+{
+    memset(&node->job, 0, sizeof node->job);
+    memset(&node->dataset.meter, 0, sizeof node->dataset.meter);
+    node->job.type = type;
+}
+
+/* Half an epoch is nothing that anyone could repeat, and its weights are not clamped. */
+static void job_drop(struct tfl_node *node)
+{
+    if (node->job.type == TFL_MESSAGE_TRAIN) {
+        node->state = SPOILED;
+    }
+    node->job.type = 0;
+}
+
+static int refuse(struct tfl_node *node, int status, uint32_t detail)
+{
+    node->detail = detail;
+    return status;
+}
+
+/* The requests: each returns the length of its reply, LATER, or a negative tfl_error. */
+
+static int on_hello(struct tfl_node *node)
+{
+    const struct tfl_port *port = node->dataset.port;
+    const struct tfl_model *model = node->dataset.model;
+    struct tfl_msg_hello hello;
+    struct tfl_msg_welcome welcome = {.protocol = TFL_PROTOCOL, .schema = TFL_SCHEMA};
+
+    if (tfl_hello_decode(&hello, node->session.body, node->session.length) != 0 || hello.protocol != TFL_PROTOCOL) {
+        return refuse(node, TFL_ERROR_PROTOCOL, TFL_PROTOCOL);
+    }
+    if (hello.schema != TFL_SCHEMA) {
+        return refuse(node, TFL_ERROR_PROTOCOL, TFL_SCHEMA);
+    }
+    memcpy(welcome.model, model->hash, sizeof welcome.model);
+    memcpy(welcome.name, port->name, sizeof welcome.name);
+    welcome.boot = port->boot;
+    welcome.chunk = TFL_CHUNK;
+    welcome.credits = TFL_CREDITS;
+    welcome.tick_numerator = port->ticks != 0 ? port->tick_numerator : 0u;
+    welcome.tick_denominator = port->ticks != 0 ? port->tick_denominator : 0u;
+    welcome.head_features = model->head != 0 ? model->head->features : 0u;
+    welcome.head_classes = model->head != 0 ? model->head->classes : 0u;
+    welcome.input_bytes = model->input_bytes;
+    welcome.output_bytes = model->output_bytes;
+    welcome.body_bytes = node->session.body_bytes;
+    welcome.cache = node->dataset.slot_count;
+    welcome.train_samples = node->dataset.samples[0];
+    welcome.test_samples = node->dataset.samples[1];
+    return (int)tfl_welcome_encode(&welcome, node->session.body);
+}
+
+static int on_head(struct tfl_node *node)
+{
+    uint32_t count = tfl_head_count(node->head.format);
+    struct tfl_msg_head head;
+
+    if (tfl_head_decode(&head, node->session.body, node->session.length) != 0 || head.weights_count != count) {
+        return refuse(node, TFL_ERROR_LENGTH, count);
+    }
+    if (tfl_head_load(&node->head, head.weights) != 0) {
+        return refuse(node, TFL_ERROR_ARGUMENT, TFL_HEAD_MAX_WEIGHT);
+    }
+    node->round = head.round;
+    node->state = LOADED;
+    return 0;
+}
+
+static void epoch_start(struct tfl_node *node)
+{
+    struct tfl_job *job = &node->job;
+
+    job->done = 0;
+    job->loss = 0;
+    tfl_order_start(&job->order, node->dataset.samples[0], tfl_mix(job->seed, job->round, job->epoch, job->board));
+}
+
+static int train_end(struct tfl_node *node)
+{
+    struct tfl_job *job = &node->job;
+    struct tfl_msg_trained trained = {.samples = node->dataset.samples[0]};
+
+    trained.max_delta = tfl_head_max_delta(&node->head);
+    trained.loss = (uint16_t)(trained.samples > 0u ? job->loss / trained.samples : 0u);
+    trained.embeddings = node->dataset.meter.count;
+    trained.embed_ticks = node->dataset.meter.ticks;
+    trained.steps = job->meter.count;
+    trained.step_ticks = job->meter.ticks;
+    node->round = job->round;
+    node->state = TRAINED;
+    job->type = 0;
+    return (int)tfl_trained_encode(&trained, node->session.body);
+}
+
+static int on_train(struct tfl_node *node)
+{
+    struct tfl_job *job = &node->job;
+    struct tfl_msg_train train;
+
+    if (tfl_train_decode(&train, node->session.body, node->session.length) != 0) {
+        return TFL_ERROR_LENGTH;
+    }
+    if (train.epochs == 0u) {
+        return refuse(node, TFL_ERROR_ARGUMENT, train.epochs);
+    }
+    if (train.rate < TFL_HEAD_MIN_RATE || train.rate > TFL_HEAD_MAX_RATE) {
+        return refuse(node, TFL_ERROR_ARGUMENT, train.rate);
+    }
+    if (train.shift < TFL_HEAD_MIN_RATE_SHIFT || train.shift > TFL_HEAD_MAX_RATE_SHIFT) {
+        return refuse(node, TFL_ERROR_ARGUMENT, train.shift);
+    }
+    if (node->state == SPOILED) {
+        return TFL_ERROR_STATE;
+    }
+    job_start(node, TFL_MESSAGE_TRAIN);
+    job->round = train.round;
+    job->seed = train.seed;
+    job->board = train.board;
+    job->epochs = train.epochs;
+    job->rate = train.rate;
+    job->rate_shift = train.shift;
+    if (node->dataset.samples[0] == 0u) {
+        return train_end(node);
+    }
+    epoch_start(node);
+    return LATER;
+}
+
+/* One step of a TRAIN, with what comes due at the end of an epoch. */
+static int train_poll(struct tfl_node *node)
+{
+    struct tfl_job *job = &node->job;
+    const struct tfl_port *port = node->dataset.port;
+    struct tfl_example example;
+    uint32_t start;
+    int last;
+
+    if (tfl_dataset_get(&node->dataset, 0, job->order.at, &example) != 0) {
+        return refuse(node, TFL_ERROR_SAMPLE, job->order.at);
+    }
+    start = tfl_ticks(port);
+    job->loss += tfl_head_step(&node->head, example.embedding, example.label, job->rate, job->rate_shift).loss;
+    job->done++;
+    last = job->done == node->dataset.samples[0];
+    if (last || job->done % TFL_HEAD_CLAMP_STEPS == 0u) {
+        tfl_head_clamp(&node->head);
+    }
+    tfl_meter_add(&job->meter, port, start);
+    tfl_order_next(&job->order);
+    if (last) {
+        job->epoch++;
+        if (job->epoch == job->epochs) {
+            return train_end(node);
+        }
+        epoch_start(node);
+    }
+    return LATER;
+}
+
+static int on_collect(struct tfl_node *node)
+{
+    struct tfl_msg_collect collect;
+    struct tfl_msg_delta delta = {.samples = node->dataset.samples[0]};
+    uint32_t bytes;
+
+    if (tfl_collect_decode(&collect, node->session.body, node->session.length) != 0) {
+        return TFL_ERROR_LENGTH;
+    }
+    if (collect.tensor != 0u || collect.seed == 0u) {
+        return refuse(node, TFL_ERROR_ARGUMENT, collect.tensor);
+    }
+    if (collect.shift > TFL_HEAD_MAX_DELTA_SHIFT) {
+        return refuse(node, TFL_ERROR_ARGUMENT, collect.shift);
+    }
+    if (node->state != TRAINED || collect.round != node->round) {
+        return refuse(node, TFL_ERROR_STATE, node->round);
+    }
+    delta.round = collect.round;
+    bytes = tfl_delta_encode(&delta, node->session.body);
+    tfl_head_delta(&node->head, collect.shift, collect.seed, node->session.body + bytes);
+    return (int)(bytes + tfl_head_count(node->head.format));
+}
+
+static int evaluate_end(struct tfl_node *node)
+{
+    struct tfl_job *job = &node->job;
+    struct tfl_msg_evaluated evaluated = {.samples = node->dataset.samples[job->split]};
+
+    evaluated.correct = job->right;
+    evaluated.loss = (uint16_t)(evaluated.samples > 0u ? job->loss / evaluated.samples : 0u);
+    job->type = 0;
+    return (int)tfl_evaluated_encode(&evaluated, node->session.body);
+}
+
+static int on_evaluate(struct tfl_node *node)
+{
+    struct tfl_msg_evaluate evaluate;
+
+    if (tfl_evaluate_decode(&evaluate, node->session.body, node->session.length) != 0) {
+        return TFL_ERROR_LENGTH;
+    }
+    if (evaluate.split >= TFL_SPLITS) {
+        return refuse(node, TFL_ERROR_ARGUMENT, evaluate.split);
+    }
+    if (evaluate.source > 1u) {
+        return refuse(node, TFL_ERROR_ARGUMENT, evaluate.source);
+    }
+    if (evaluate.source == 1u && node->state == SPOILED) {
+        return TFL_ERROR_STATE;
+    }
+    job_start(node, TFL_MESSAGE_EVALUATE);
+    node->job.split = evaluate.split;
+    node->job.trained = evaluate.source;
+    return node->dataset.samples[evaluate.split] == 0u ? evaluate_end(node) : LATER;
+}
+
+static int evaluate_poll(struct tfl_node *node)
+{
+    struct tfl_job *job = &node->job;
+    struct tfl_example example;
+    struct tfl_outcome outcome;
+
+    if (tfl_dataset_get(&node->dataset, job->split, job->done, &example) != 0) {
+        return refuse(node, TFL_ERROR_SAMPLE, job->done);
+    }
+    outcome = tfl_head_evaluate(&node->head, example.embedding, example.label, job->trained);
+    job->loss += outcome.loss;
+    job->right += outcome.right;
+    job->done++;
+    return job->done == node->dataset.samples[job->split] ? evaluate_end(node) : LATER;
+}
+
+static int on_pull(struct tfl_node *node)
+{
+    struct tfl_msg_weights weights = {.round = node->round};
+    uint32_t bytes;
+
+    if (node->session.length != TFL_PULL_BYTES) {
+        return TFL_ERROR_LENGTH;
+    }
+    if (node->state == SPOILED) {
+        return TFL_ERROR_STATE;
+    }
+    bytes = tfl_weights_encode(&weights, node->session.body);
+    tfl_head_pull(&node->head, node->session.body + bytes);
+    return (int)(bytes + 2u * tfl_head_count(node->head.format));
+}
+
+static int on_infer(struct tfl_node *node)
+{
+    const struct tfl_model *model = node->dataset.model;
+    int8_t *arena = node->dataset.arena;
+    struct tfl_msg_infer infer;
+    struct tfl_msg_inferred inferred = {0};
+    uint32_t start, bytes;
+
+    if (tfl_infer_decode(&infer, node->session.body, node->session.length) != 0 ||
+        infer.input_count != model->input_bytes) {
+        return refuse(node, TFL_ERROR_LENGTH, model->input_bytes);
+    }
+    memcpy(arena + model->input_offset, infer.input, model->input_bytes);
+    start = tfl_ticks(node->dataset.port);
+    model->run(arena, 0, model->layers);
+    inferred.ticks = tfl_ticks(node->dataset.port) - start;
+    bytes = tfl_inferred_encode(&inferred, node->session.body);
+    memcpy(node->session.body + bytes, arena + model->output_offset, model->output_bytes);
+    return (int)(bytes + model->output_bytes);
+}
+
+static int on_feed(struct tfl_node *node)
+{
+    const struct tfl_model *model = node->dataset.model;
+    struct tfl_msg_feed feed;
+    struct tfl_msg_fed fed;
+
+    if (tfl_feed_decode(&feed, node->session.body, node->session.length) != 0 ||
+        feed.input_count != model->input_bytes) {
+        return refuse(node, TFL_ERROR_LENGTH, model->input_bytes);
+    }
+    if (feed.split >= TFL_SPLITS) {
+        return refuse(node, TFL_ERROR_ARGUMENT, feed.split);
+    }
+    if (feed.label >= model->head->classes) {
+        return refuse(node, TFL_ERROR_ARGUMENT, feed.label);
+    }
+    if (node->dataset.port->sample != 0) {
+        return TFL_ERROR_STATE;
+    }
+    if (tfl_dataset_feed(&node->dataset, feed.split, feed.label, feed.input) != 0) {
+        return refuse(node, TFL_ERROR_SPACE, node->dataset.slot_count);
+    }
+    fed.train_samples = node->dataset.samples[0];
+    fed.test_samples = node->dataset.samples[1];
+    return (int)tfl_fed_encode(&fed, node->session.body);
+}
+
+static const struct request {
+    uint8_t type, reply;
+    uint8_t needs; /* 1: a head, 2: and samples that fit the model */
+    int (*handle)(struct tfl_node *node);
+} requests[] = {
+    {TFL_MESSAGE_HELLO, TFL_MESSAGE_WELCOME, 0, on_hello},
+    {TFL_MESSAGE_HEAD, TFL_MESSAGE_DONE, 1, on_head},
+    {TFL_MESSAGE_TRAIN, TFL_MESSAGE_TRAINED, 2, on_train},
+    {TFL_MESSAGE_COLLECT, TFL_MESSAGE_DELTA, 1, on_collect},
+    {TFL_MESSAGE_EVALUATE, TFL_MESSAGE_EVALUATED, 2, on_evaluate},
+    {TFL_MESSAGE_PULL, TFL_MESSAGE_WEIGHTS, 1, on_pull},
+    {TFL_MESSAGE_INFER, TFL_MESSAGE_INFERRED, 0, on_infer},
+    {TFL_MESSAGE_FEED, TFL_MESSAGE_FED, 1, on_feed},
+};
+
+static int handle(struct tfl_node *node, const struct request *request)
+{
+    if (request->needs >= 1u && node->dataset.model->head == 0) {
+        return TFL_ERROR_STATE;
+    }
+    if (request->needs >= 2u && tfl_dataset_mismatch(&node->dataset)) {
+        return refuse(node, TFL_ERROR_SAMPLE, node->dataset.port->sample_bytes);
+    }
+    return request->handle(node);
+}
+
+/* Sends what a handler or a job came to; 1, or negative: the link is gone. */
+static int conclude(struct tfl_node *node, uint8_t reply, int result)
+{
+    uint32_t length = (uint32_t)result;
+    int sent;
+
+    if (result == LATER) {
+        return 1;
+    }
+    if (result < 0) {
+        struct tfl_msg_error error = {.status = (int8_t)result, .detail = node->detail};
+
+        job_drop(node);
+        reply = TFL_MESSAGE_ERROR;
+        length = tfl_error_encode(&error, node->session.body);
+    }
+    sent = tfl_session_reply(&node->session, reply, length);
+    return sent < 0 ? sent : 1;
+}
+
+static int on_request(struct tfl_node *node, uint8_t type)
+{
+    job_drop(node);
+    node->detail = 0;
+    for (unsigned i = 0; i < sizeof requests / sizeof requests[0]; i++) {
+        if (requests[i].type == type) {
+            return conclude(node, requests[i].reply, handle(node, &requests[i]));
+        }
+    }
+    return conclude(node, 0, refuse(node, TFL_ERROR_TYPE, type));
+}
+
+int tfl_node_poll(struct tfl_node *node)
+{
+    int type = tfl_session_poll(&node->session);
+
+    if (type < 0) {
+        return type;
+    }
+    if (type > 0) {
+        return on_request(node, (uint8_t)type);
+    }
+    if (!tfl_session_busy(&node->session)) {
+        job_drop(node);
+    }
+    if (node->job.type == 0u) {
+        return 0;
+    }
+    if (node->job.type == TFL_MESSAGE_TRAIN) {
+        return conclude(node, TFL_MESSAGE_TRAINED, train_poll(node));
+    }
+    return conclude(node, TFL_MESSAGE_EVALUATED, evaluate_poll(node));
+}
+
+static uint32_t largest_body(const struct tfl_model *model)
+{
+    uint32_t count = model->head != 0 ? tfl_head_count(model->head) : 0u;
+    uint32_t largest = TFL_WELCOME_BYTES;
+    const uint32_t bodies[] = {
+        TFL_HEAD_BYTES + 2u * count, /* WEIGHTS is as long */
+        TFL_DELTA_BYTES + count,
+        TFL_FEED_BYTES + model->input_bytes,
+        TFL_INFERRED_BYTES + model->output_bytes,
+    };
+
+    for (unsigned i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        largest = bodies[i] > largest ? bodies[i] : largest;
+    }
+    return largest;
+}
+
+int tfl_node_init(struct tfl_node *node, const struct tfl_node_config *config)
+{
+    if (config->body_bytes < largest_body(config->model)) {
+        return TFL_ERROR_SPACE;
+    }
+    memset(node, 0, sizeof *node);
+    tfl_session_init(&node->session, config->port, config->body, config->body_bytes);
+    tfl_dataset_init(&node->dataset, config);
+    node->head.format = config->model->head;
+    node->head.master = config->master;
+    node->head.broadcast = config->broadcast;
+    node->head.logits = config->logits;
+    node->head.features = config->features;
+    if (config->model->head != 0) {
+        tfl_head_reset(&node->head);
+    }
+    return 0;
+}
