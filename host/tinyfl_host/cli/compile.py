@@ -29,7 +29,7 @@ def command(model: Path, out: Path | None, as_json: bool) -> None:
 
     if out is not None:
         os.environ["TINYFL_BUILD"] = str(out)
-    artifacts = compile_artifacts(model)
+    artifacts = compile_artifacts(model, again=True)
     if as_json:
         console.document(artifacts.manifest)
         return
