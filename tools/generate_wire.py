@@ -1,4 +1,4 @@
-"""Writes everything that follows from tinyfl/wire/wire.toml: Python, C, the tables of docs/WIRE.md and the test vectors.
+"""Writes everything that follows from tinyfl/wire/wire.toml: Python, C, the tables of docs/WIRE.md, the test vectors.
 
 python tools/generate_wire.py          writes the files
 python tools/generate_wire.py --check  exit code 8 where a file differs from what would be written
@@ -389,7 +389,8 @@ def document(spec: Spec, text: str) -> str:
         pattern = re.compile(re.escape(begin) + r".*?" + re.escape(end), re.DOTALL)
         if len(pattern.findall(text)) != 1:
             raise SystemExit(f"error: docs/WIRE.md needs exactly one {begin} ... {end}")
-        text = pattern.sub(lambda _, t=table, b=begin: f"{b}\n{t}\n{end}", text)
+        before, after = pattern.split(text)
+        text = f"{before}{begin}\n{table}\n{end}{after}"
     return text
 
 

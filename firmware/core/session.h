@@ -42,6 +42,7 @@ struct tfl_session {
     struct tfl_decoder decoder;
 };
 
+/* body_bytes: at least TFL_WELCOME_BYTES; the board's largest body, which TFL_MAX_CHUNKS may cut (s->body_bytes). */
 void tfl_session_init(struct tfl_session *s, const struct tfl_port *port, uint8_t *body, uint32_t body_bytes);
 
 /* Reads the port and answers repeats. > 0: a request of this type has arrived whole (once): body in s->body, s->length;
@@ -51,6 +52,9 @@ int tfl_session_poll(struct tfl_session *s) TFL_CHECKED;
 /* Sends s->body[0..length) and keeps it for repeats until the next request; 0 or < 0: the link is gone. Does nothing when
    no reply is owed: the host gave the request up. */
 int tfl_session_reply(struct tfl_session *s, uint8_t type, uint32_t length) TFL_CHECKED;
+
+/* Sends a line of text that belongs to no message, cut at one chunk; 0 or < 0: the link is gone. */
+int tfl_session_log(const struct tfl_session *s, const char *text, uint32_t length) TFL_CHECKED;
 
 /* 1 from the moment that poll announced a request until its reply. 0 after a poll while a job still runs: the host gave it
    up for a new message or session; drop the job and leave the body alone. */
