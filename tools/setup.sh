@@ -98,9 +98,12 @@ install_python() {
     say "installing tinyfl[$extras] into $venv"
     rm -f $venv/tinyfl-"$level".stamp
     pip="$venv/bin/python -m pip install -q"
-    if ! { $pip -e ".[$extras]" && $pip --no-deps "$seglearn"; } </dev/null >&2; then
-        fail "pip could not install tinyfl[$extras]" "look at the lines above; it needs a network or a local package index"
+    log=$(mktemp) # pip also complains there of what --no-deps left out
+    if ! { $pip -e ".[$extras]" && $pip --no-deps "$seglearn"; } </dev/null >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        fail "pip could not install tinyfl[$extras]" "the lines above are the end of $log; it needs a package index"
     fi
+    rm -f "$log"
     inputs "$level" >$venv/tinyfl-"$level".stamp
 }
 
