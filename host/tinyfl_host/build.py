@@ -163,7 +163,7 @@ def _tool(command: list[str]) -> None:
 def _inputs_hash(artifacts: Artifacts, env: str, app: str) -> str:
     """Over all that goes into the image: firmware, board table, model, app."""
     root = project_root()
-    digest = hashlib.sha256(f"{env} {app} {os.environ.get('CC', '')}".encode())
+    digest = hashlib.sha256(f"{env} {app} {os.environ.get('CC', '')} {os.environ.get('TFL_SANITIZE', '')}".encode())
     suffixes = (".c", ".h", ".ld", ".py", ".json")
     files = (root / "firmware").rglob("*")
     firmware = sorted(p for p in files if p.suffix in suffixes and "__pycache__" not in p.parts)

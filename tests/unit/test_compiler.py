@@ -10,10 +10,10 @@ from support_tflite import Op, T, small_classifier, write_tflite
 
 from tinyfl.compiler import compile_model, read_tflite
 from tinyfl.compiler.plan import plan_arena
-from tinyfl.compiler.split import wire_order
 from tinyfl.errors import DataError, ModelError
 from tinyfl.graph import Graph
 from tinyfl.reference import embed, quantize_input, run, run_layers
+from tinyfl.reference.head import to_wire
 
 SMALL = small_classifier()
 X = np.random.default_rng(1).integers(-128, 128, (50, 10, 1, 3)).astype(np.int8)
@@ -68,9 +68,9 @@ def test_head_gives_the_logits_of_the_model() -> None:
     assert head.fw == 9 + int(np.log2(np.sqrt(head.r2)))
 
 
-def test_initial_head_is_emitted_in_wire_order() -> None:
+def test_initial_head_is_emitted_in_to_wire() -> None:
     weights = np.arange(3 * 6, dtype=np.int16).reshape(3, 6)
-    assert wire_order(weights).tolist() == [0, 1, 2, 3, 6, 7, 8, 9, 12, 13, 14, 15, 4, 5, 10, 11, 16, 17]
+    assert to_wire(weights).tolist() == [0, 1, 2, 3, 6, 7, 8, 9, 12, 13, 14, 15, 4, 5, 10, 11, 16, 17]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from tinyfl.compiler.ops import OPERATORS
 from tinyfl.compiler.ops.operator import Array, Folded
 from tinyfl.compiler.plan import Plan
-from tinyfl.compiler.split import wire_order
 from tinyfl.graph import Graph, HeadFormat, Layer, Tensor
+from tinyfl.reference.head import to_wire
+from tinyfl.wire.messages import Welcome
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -138,11 +140,19 @@ def _head_values(graph: Graph, plan: Plan, backbone: int, head: HeadFormat) -> d
         "bias_value": head.bias_value,
         "embedding_offset": plan.offsets[graph.layers[backbone].inputs[0]],
         "offset": wrap(map(str, head.offset.tolist())),
-        "initial": wrap(map(str, wire_order(head.initial).tolist())),
+        "initial": wrap(map(str, to_wire(head.initial).tolist())),
     }
 
 
 def _body_bytes(values: dict[str, Any]) -> int:
-    """The largest message body of this model: HEAD, FEED, INFERRED, DELTA or the small ones."""
+    """The largest message body of this model: HEAD, FEED, INFERRED, DELTA or, of the small ones, WELCOME."""
     count = values["head"]["count"] if values["head"] else 0
-    return int(max(4 + 2 * count, 8 + values["input_bytes"], 8 + values["output_bytes"], 8 + count, 64))
+    return int(
+        max(
+            4 + 2 * count,
+            8 + values["input_bytes"],
+            8 + values["output_bytes"],
+            8 + count,
+            struct.calcsize(Welcome.FORMAT),
+        )
+    )

@@ -9,14 +9,14 @@ from typing import Any
 from tinyfl.compiler.ops import OPERATORS
 from tinyfl.compiler.ops.operator import Folded
 from tinyfl.compiler.plan import Plan
-from tinyfl.compiler.split import wire_order
 from tinyfl.graph import Graph, HeadFormat, Layer, Tensor
+from tinyfl.reference.head import to_wire
 from tinyfl.reference.scaling import quantization
 
 
 def model_hash(data: bytes, head: HeadFormat | None) -> str:
     """SHA-256 (hex) over the ``.tflite`` and the head's constants as canonical JSON (``null`` without a head)."""
-    constants = None if head is None else {**head_entry(head), "initial": wire_order(head.initial).tolist()}
+    constants = None if head is None else {**head_entry(head), "initial": to_wire(head.initial).tolist()}
     canonical = json.dumps(constants, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(data + canonical.encode()).hexdigest()
 

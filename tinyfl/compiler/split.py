@@ -67,7 +67,3 @@ def initial_weights(graph: Graph, layer: Layer, bias_value: int, fw: int) -> npt
     rows = np.vstack([w_real, b_real / bias_value])
     return np.asarray(np.clip(np.floor(rows * 2.0**fw + 0.5), -MAX_WEIGHT, MAX_WEIGHT), np.int16)
 
-
-def wire_order(weights: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
-    """(N + 1, C) as a vector in wire order: blocks of four classes, each block row by row."""
-    return np.concatenate([weights[:, c : c + 4].ravel() for c in range(0, weights.shape[1], 4)])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from tinyfl.reference.fixed import Int64, mix, xorshift32
 
 Int8 = npt.NDArray[np.int8]
 Int16 = npt.NDArray[np.int16]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 ONE = 32767  # Q15
 MAX_WEIGHT = 16383  # of a broadcast weight, either sign
@@ -27,12 +29,12 @@ RATE_SHIFTS = (13, 30)
 EXP = [round(32767 * math.exp(-k / 16)) for k in range(128)]
 
 
-def to_wire(weights: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def to_wire(weights: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
     """(N + 1, C) as a vector in wire order: blocks of four classes, each block row by row."""
     return np.concatenate([weights[:, c : c + 4].ravel() for c in range(0, weights.shape[1], 4)])
 
 
-def from_wire(vector: npt.NDArray[np.generic], features: int, classes: int) -> npt.NDArray[np.generic]:
+def from_wire(vector: npt.NDArray[Scalar], features: int, classes: int) -> npt.NDArray[Scalar]:
     """(features + 1, classes) from a vector in wire order. Raises ConfigError where the length is another."""
     rows = features + 1
     if vector.shape != (rows * classes,):
@@ -136,7 +138,9 @@ class TwinHead:
         x[:, :-1] = embeddings.astype(np.int64) - self.format.offset
         return x
 
-    def train(self, embeddings: Int8, labels: Sequence[int], stream: tuple[int, int, int], epochs: int, rate: tuple[int, int]) -> int:
+    def train(
+        self, embeddings: Int8, labels: Sequence[int], stream: tuple[int, int, int], epochs: int, rate: tuple[int, int]
+    ) -> int:
         """``epochs`` epochs over (n, N) embeddings; ``stream`` = (seed, round, board).
 
         Returns the last epoch's mean of 1 - p[label], Q15, rounded down; 0 without samples.
@@ -150,7 +154,7 @@ class TwinHead:
         return loss // len(x)
 
     def _epoch(self, x: Int64, labels: Sequence[int], samples: Iterator[int], rate: tuple[int, int]) -> int:
-        """One epoch over features (n, N + 1); the sum of 1 - p[label]. Small arrays: Python lists beat numpy's calls."""
+        """One epoch over features (n, N + 1); the sum of 1 - p[label]. On so few classes lists beat numpy."""
         master, (factor, rate_shift), fw = self.master, rate, self.format.fw
         half = 1 << (rate_shift - 1)
         forward, product = np.empty_like(master), np.empty_like(master)
@@ -175,12 +179,14 @@ class TwinHead:
             return 0, 0
         z = self.centre(embeddings) @ (self.master >> 16 if trained else self.broadcast)
         right = int(np.count_nonzero(z.argmax(axis=1) == np.asarray(labels)))
-        loss = sum(ONE - probabilities(row, self.format.fw)[label] for row, label in zip(z.tolist(), labels, strict=True))
+        loss = sum(
+            ONE - probabilities(row, self.format.fw)[label] for row, label in zip(z.tolist(), labels, strict=True)
+        )
         return right, loss // len(z)
 
     def delta(self) -> Int64:
         """master - broadcast * 2^16, (P,) in wire order."""
-        return to_wire(self.master - (self.broadcast << 16)).astype(np.int64)
+        return to_wire(self.master - (self.broadcast << 16))
 
     def max_delta(self) -> int:
         """max |delta|."""
@@ -188,7 +194,7 @@ class TwinHead:
 
     def pull(self) -> Int16:
         """The master weights (P,), rounded as the server would, in wire order."""
-        return broadcast(to_wire(self.master).astype(np.int64))
+        return broadcast(to_wire(self.master))
 
 
 def probabilities(z: list[int], fw: int) -> list[int]:

@@ -1,7 +1,7 @@
 """The build of one firmware: one port, the core, one app and a compiled model (SCons, run by PlatformIO).
 
 Environment variables, set by tinyfl_host.build: TFL_MODEL_DIR (model.c, model.h), TFL_APP (main or profile) and, to see
-how large a firmware is that does not fit, TFL_OVERSIZE=1.
+how large a firmware is that does not fit, TFL_OVERSIZE=1. TFL_SANITIZE=1: a host process with ASan and UBSan.
 """
 
 import os
@@ -35,7 +35,8 @@ def use_host():
     """A board as a process: the compiler of this computer."""
     cc = os.environ.get("CC", "cc")
     env.Replace(CC=cc, LINK=cc, AR="ar", RANLIB="ranlib", PROGSUFFIX="")
-    env.Append(CPPDEFINES=["_POSIX_C_SOURCE=200809L"])
+    sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if os.environ.get("TFL_SANITIZE") else []
+    env.Append(CPPDEFINES=["_POSIX_C_SOURCE=200809L"], CCFLAGS=sanitize, LINKFLAGS=sanitize)
 
 
 def use_cortex_m():
@@ -82,7 +83,7 @@ def write_memory():
 def sources(app):
     """Which files of firmware/ make this app; a profile holds inference alone."""
     core = ["core/ops/"] if app == "profile" else ["core/"]
-    platform = [] if option("cpu") is None else ["platform/cortexm/"]
+    platform = ["core/image.c", "core/wire.c"] if option("cpu") is None else ["platform/cortexm/"]
     return [f"+<{path}>" for path in (*core, f"ports/{option('port')}/", *platform, f"app/{app}.c")]
 
 

@@ -1,0 +1,45 @@
+/* The node: all memory of the core is here, sized by the compiled model. */
+#include "model.h"
+#include "tfl/tfl.h"
+#include "tfl/tfl_node.h"
+
+#if TFL_MODEL_HEAD_COUNT > 0u
+static int32_t master[TFL_MODEL_HEAD_COUNT];
+static int16_t broadcast[TFL_MODEL_HEAD_COUNT];
+static int32_t logits[TFL_MODEL_CLASSES];
+static struct tfl_feature features[TFL_MODEL_FEATURES + 1u];
+#define HEAD .master = master, .broadcast = broadcast, .logits = logits, .features = features
+#else
+#define HEAD .master = 0
+#endif
+
+/* int32_t: kernels may read the arena in words. */
+static int32_t arena[(TFL_MODEL_ARENA_BYTES + 3u) / 4u];
+static uint8_t body[TFL_MODEL_BODY_BYTES];
+static struct tfl_port port;
+static struct tfl_node node;
+
+static const struct tfl_node_config config = {
+    .port = &port,
+    .model = &tfl_model,
+    .arena = (int8_t *)arena,
+    .body = body,
+    .body_bytes = sizeof body,
+    HEAD,
+};
+
+int main(int argc, char **argv)
+{
+    int more = 1;
+
+    if (tfl_port_init(&port, argc, argv) != 0 || tfl_node_init(&node, &config) != 0) {
+        return 1;
+    }
+    while (more >= 0) {
+        more = tfl_node_poll(&node);
+        if (more == 0 && port.idle != 0) {
+            port.idle(port.context);
+        }
+    }
+    return more == TFL_ERROR_LINK ? 0 : 1;
+}
