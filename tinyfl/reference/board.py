@@ -1,4 +1,4 @@
-"""The numpy twin of a board: the Board interface of docs/DESIGN.md without a link; ``firmware/core/node.c`` in Python."""
+"""The numpy twin of a board: docs/DESIGN.md's Board without a link; ``firmware/core/node.c`` in Python."""
 
 from __future__ import annotations
 

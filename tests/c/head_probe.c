@@ -1,0 +1,107 @@
+/* Trains heads on the host: each case on stdin is 13 u32 (N, C, fw, xb, samples, epochs, rate, rate shift, seed, round, board,
+   delta shift, delta seed), offsets, weights int16, embeddings, labels. To stdout go the last epoch's loss sum, max |delta|,
+   right and loss of both kinds of evaluation, the master weights, the deltas and the pulled weights. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixed.h"
+#include "head.h"
+
+enum { N, C, FW, XB, SAMPLES, EPOCHS, RATE, RATE_SHIFT, SEED, ROUND, BOARD, SHIFT, DELTA_SEED, WORDS };
+
+/* Exactly as large as it must be, so that the sanitizer sees what leaves it. */
+static void *take(size_t size)
+{
+    void *data = malloc(size > 0u ? size : 1u);
+
+    if (data == NULL || fread(data, 1, size, stdin) != size) {
+        exit(1);
+    }
+    return data;
+}
+
+static void give(const void *data, size_t size)
+{
+    if (fwrite(data, 1, size, stdout) != size) {
+        exit(1);
+    }
+}
+
+static uint32_t train(struct tfl_head *head, const uint32_t *word, const int8_t *q, const uint8_t *y)
+{
+    uint32_t loss = 0;
+
+    for (uint32_t epoch = 0; epoch < word[EPOCHS] && word[SAMPLES] > 0u; epoch++) {
+        struct tfl_order order;
+
+        loss = 0;
+        tfl_order_start(&order, word[SAMPLES], tfl_mix(word[SEED], word[ROUND], epoch, word[BOARD]));
+        for (uint32_t i = 1; i <= word[SAMPLES]; i++) {
+            loss += tfl_head_step(head, q + order.at * word[N], y[order.at], word[RATE], word[RATE_SHIFT]).loss;
+            if (i % TFL_HEAD_CLAMP_STEPS == 0u) {
+                tfl_head_clamp(head);
+            }
+            tfl_order_next(&order);
+        }
+        tfl_head_clamp(head);
+    }
+    return loss;
+}
+
+static void evaluate(struct tfl_head *head, const uint32_t *word, const int8_t *q, const uint8_t *y, int trained)
+{
+    uint32_t right = 0, loss = 0;
+
+    for (uint32_t i = 0; i < word[SAMPLES]; i++) {
+        struct tfl_outcome outcome = tfl_head_evaluate(head, q + i * word[N], y[i], trained);
+
+        right += outcome.right;
+        loss += outcome.loss;
+    }
+    give(&right, sizeof right);
+    give(&loss, sizeof loss);
+}
+
+static void run(const uint32_t *word)
+{
+    uint32_t count = (word[N] + 1u) * word[C], loss, largest;
+    int8_t *offset = take(word[N]);
+    uint8_t *weights = take(2u * count);
+    int8_t *q = take(word[SAMPLES] * word[N]);
+    uint8_t *y = take(word[SAMPLES]);
+    uint8_t *out = malloc(2u * count);
+    int16_t *initial = calloc(count, sizeof *initial);
+    struct tfl_head_format format = {(uint16_t)word[N], (uint16_t)word[C], (uint8_t)word[FW],
+                                     (uint8_t)word[XB], offset,            initial};
+    struct tfl_head head = {&format, malloc(4u * count), malloc(2u * count), malloc(4u * word[C]),
+                            malloc((word[N] + 1u) * sizeof(struct tfl_feature))};
+
+    tfl_head_reset(&head);
+    if (tfl_head_load(&head, weights) != 0) {
+        exit(2);
+    }
+    loss = train(&head, word, q, y);
+    largest = tfl_head_max_delta(&head);
+    give(&loss, sizeof loss);
+    give(&largest, sizeof largest);
+    evaluate(&head, word, q, y, 0);
+    evaluate(&head, word, q, y, 1);
+    give(head.master, 4u * count);
+    tfl_head_delta(&head, word[SHIFT], word[DELTA_SEED], out);
+    give(out, count);
+    tfl_head_pull(&head, out);
+    give(out, 2u * count);
+    free(offset), free(weights), free(q), free(y), free(out), free(initial);
+    free(head.master), free(head.broadcast), free(head.logits), free(head.features);
+}
+
+int main(void)
+{
+    uint32_t word[WORDS];
+
+    while (fread(word, sizeof word, 1, stdin) == 1) {
+        run(word);
+    }
+    return 0;
+}
