@@ -55,6 +55,11 @@ static uint32_t slot_of(const struct tfl_dataset *dataset, unsigned split, uint3
     return split == 0u ? index : count - 1u - index;
 }
 
+static int held(const struct tfl_dataset *dataset, uint32_t slot)
+{
+    return dataset->valid[slot / 8u] >> (slot % 8u) & 1;
+}
+
 /* Runs the backbone on the input that lies in the arena. */
 static const int8_t *embed(struct tfl_dataset *dataset)
 {
@@ -73,7 +78,7 @@ static void keep(struct tfl_dataset *dataset, uint32_t slot, const int8_t *embed
 
     memcpy(place, embedding, features);
     place[features] = label;
-    dataset->valid[slot / 8u] = (uint8_t)(dataset->valid[slot / 8u] | 1u << slot % 8u);
+    dataset->valid[slot / 8u] = (uint8_t)(dataset->valid[slot / 8u] | 1u << (slot % 8u));
 }
 
 int tfl_dataset_get(struct tfl_dataset *dataset, unsigned split, uint32_t index, struct tfl_example *example)
@@ -83,7 +88,7 @@ int tfl_dataset_get(struct tfl_dataset *dataset, unsigned split, uint32_t index,
     uint32_t slot = slot_of(dataset, split, index);
     uint8_t label;
 
-    if (slot != NO_SLOT && (dataset->valid[slot / 8u] >> slot % 8u & 1u) != 0u) {
+    if (slot != NO_SLOT && held(dataset, slot)) {
         const uint8_t *place = dataset->slots + slot * (features + 1u);
 
         example->embedding = (const int8_t *)place;

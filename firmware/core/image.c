@@ -10,34 +10,35 @@
 
 static const uint8_t magic[4] = {'T', 'F', 'L', 'D'};
 
-/* Bytes of the payload, 0 where the counts cannot be right: no product or sum may wrap. */
-static uint32_t payload_bytes(const struct tfl_image *image, uint32_t room)
+/* Bytes of the payload; 0 or TFL_ERROR_SAMPLE where the counts cannot be right: no product or sum may wrap. */
+static int payload_bytes(const struct tfl_image *image, uint32_t room, uint32_t *bytes)
 {
     uint32_t train = image->samples[0], test = image->samples[1];
-    uint32_t count = train + test, labels;
+    uint32_t count = train + test, labels, inputs;
 
     if (image->input_bytes == 0u || train > room || test > room - train || count > room / image->input_bytes) {
-        return 0;
+        return TFL_ERROR_SAMPLE;
     }
     labels = (count + 3u) & ~3u; /* count <= room < 2^32 - 48 */
-    room -= count * image->input_bytes;
-    return labels > room ? 0u : labels + count * image->input_bytes;
+    inputs = count * image->input_bytes;
+    *bytes = labels + inputs;
+    return labels > room - inputs ? TFL_ERROR_SAMPLE : 0;
 }
 
 int tfl_image_open(struct tfl_image *image, const uint8_t *data, uint32_t size)
 {
-    const uint8_t *payload = data + TFL_IMAGE_HEADER_BYTES;
+    const uint8_t *payload;
     uint32_t bytes;
 
     if (size < TFL_IMAGE_HEADER_BYTES || memcmp(data, magic, sizeof magic) != 0 ||
         tfl_load16_le(data + 4) != VERSION || tfl_load16_le(data + 6) != TFL_IMAGE_HEADER_BYTES) {
         return TFL_ERROR_SAMPLE;
     }
+    payload = data + TFL_IMAGE_HEADER_BYTES;
     image->input_bytes = tfl_load32_le(data + 8);
     image->samples[0] = tfl_load32_le(data + 12);
     image->samples[1] = tfl_load32_le(data + 16);
-    bytes = payload_bytes(image, size - TFL_IMAGE_HEADER_BYTES);
-    if ((bytes == 0u && (image->samples[0] | image->samples[1]) != 0u) ||
+    if (payload_bytes(image, size - TFL_IMAGE_HEADER_BYTES, &bytes) != 0 ||
         tfl_crc32(0, payload, bytes) != tfl_load32_le(data + 20)) {
         return TFL_ERROR_SAMPLE;
     }

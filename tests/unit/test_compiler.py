@@ -68,7 +68,7 @@ def test_head_gives_the_logits_of_the_model() -> None:
     assert head.fw == 9 + int(np.log2(np.sqrt(head.r2)))
 
 
-def test_initial_head_is_emitted_in_to_wire() -> None:
+def test_initial_head_is_emitted_in_wire_order() -> None:
     weights = np.arange(3 * 6, dtype=np.int16).reshape(3, 6)
     assert to_wire(weights).tolist() == [0, 1, 2, 3, 6, 7, 8, 9, 12, 13, 14, 15, 4, 5, 10, 11, 16, 17]
 

@@ -1,0 +1,126 @@
+"""A posix board as the tests build it, with sanitizers, and a conversation with it by real frames over a socket."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+from support_runner import FLAGS, ROOT, SANITIZE
+
+from tinyfl.compiler import CompiledModel
+from tinyfl.wire.messages import PROTOCOL, SCHEMA, Error, Hello
+from tinyfl.wire.packing import Message
+from tinyfl.wire.session import Session
+
+FIRMWARE = ROOT / "firmware"
+
+
+def build_board(compiler: str, model: CompiledModel, folder: Path, extra: Iterable[str] = ()) -> Path:
+    """The firmware of a board as a process; skips where the compiler is not installed."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in model.sources.items():
+        (folder / name).write_text(text)
+    parts = ("core", "core/ops", "ports/posix")
+    sources = [str(p) for part in parts for p in sorted((FIRMWARE / part).glob("*.c"))]
+    sources += [str(FIRMWARE / "app/main.c"), str(folder / "model.c")]
+    includes = ["-I", str(FIRMWARE / "include"), "-I", str(folder), "-D_POSIX_C_SOURCE=200809L"]
+    program = folder / "firmware"
+    command = [compiler, *FLAGS, *SANITIZE, *extra, *includes, *sources, "-o", str(program)]
+    built = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert built.returncode == 0, built.stderr
+    return program
+
+
+class Conversation:
+    """One board process at the other end of a socket pair, and a session with it."""
+
+    def __init__(self, program: Path, *options: str, number: int = 1) -> None:
+        self._socket, theirs = socket.socketpair()
+        arguments = [str(program), "--fd", str(theirs.fileno()), *options]
+        self.process = subprocess.Popen(arguments, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE)
+        theirs.close()
+        self.restart(number)
+
+    def restart(self, number: int) -> None:
+        """Forgets the session; the next request must be HELLO."""
+        self._session = Session(number)
+
+    def hello(self) -> tuple[type[Message] | None, bytes]:
+        """Says HELLO as a host of this version."""
+        return self.ask(Hello(PROTOCOL, SCHEMA, 0))
+
+    def ask(self, message: Message, seconds: float = 30.0) -> tuple[type[Message] | None, bytes]:
+        """The reply: (its class, its body)."""
+        self.start(message)
+        return self.finish(seconds)
+
+    def expect(self, message: Message, kind: type[Message]) -> Message:
+        """The reply, which must be of this class."""
+        got, body = self.ask(message)
+        assert got is kind, (got, Error.unpack(body) if got is Error else body)
+        return kind.unpack(body)
+
+    def refused(self, message: Message) -> Error:
+        """The ERROR that must be the reply."""
+        reply = self.expect(message, Error)
+        assert isinstance(reply, Error)
+        return reply
+
+    def start(self, message: Message) -> None:
+        """Sends a request and does not wait for what becomes of it."""
+        now = time.monotonic()
+        self._session.request(message.TYPE, message.pack(), now)
+        self._socket.sendall(self._session.send(now))
+
+    def finish(self, seconds: float = 30.0) -> tuple[type[Message] | None, bytes]:
+        """The reply to what was started."""
+        session, end = self._session, time.monotonic() + seconds
+        while session.reply is None:
+            assert time.monotonic() < end, "no reply"
+            out = session.send(time.monotonic())
+            if out:
+                self._socket.sendall(out)
+            self._socket.settimeout(max(0.001, session.wakeup(time.monotonic())))
+            try:
+                data = self._socket.recv(4096)
+            except TimeoutError:
+                continue
+            assert data, f"the board ended: {self.complaint()}"
+            session.receive(data, time.monotonic())
+        kind = {cls.TYPE: cls for cls in Message.__subclasses__()}.get(session.reply[0])
+        return kind, session.reply[1]
+
+    def raw(self, data: bytes) -> None:
+        """Bytes as they are."""
+        self._socket.sendall(data)
+
+    def complaint(self) -> str:
+        """What the board wrote to stderr; it has ended or is ended."""
+        self.process.kill()
+        return self.process.communicate(timeout=10)[1].decode(errors="replace")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """The board ends with its line; a sanitizer's complaint is a failure."""
+        self._socket.close()
+        try:
+            code = self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        stderr = self.process.stderr.read().decode(errors="replace") if self.process.stderr else ""
+        if self.process.stderr:
+            self.process.stderr.close()
+        if kind is None:
+            assert code == 0, (code, stderr)
