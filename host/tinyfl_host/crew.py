@@ -1,0 +1,206 @@
+"""Drives the boards of a run concurrently: a thread a board, a deadline for all, and the reason for each that fails."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from tinyfl.errors import DeadlineError, TinyflError
+from tinyfl.wire.messages import Welcome
+from tinyfl_host.events import BoardDropped, BoardJoined, Emit
+from tinyfl_host.fleet import Board, Fleet, Member, Traffic
+
+T = TypeVar("T")
+
+HELLO_PATIENCE = 5.0  # seconds until a silent board counts as not there
+GRACE = 0.3  # seconds for a call that ends at the deadline to say why
+MAX_WAIT = 1e9  # seconds; a thread cannot be joined for much longer
+
+
+class Deadline:
+    """A point in time that several phases share."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._start = time.monotonic()
+
+    def left(self, share: float = 1.0) -> float:
+        """Seconds until ``share`` of the time is over, at least 0."""
+        return max(0.0, self._start + self.seconds * share - time.monotonic())
+
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._start
+
+
+@dataclass
+class Seat:
+    """A member's place in the run, with the connection to its board while there is one.
+
+    A seat whose board was dropped is given up and replaced: a thread that still hangs in it can do no harm.
+    """
+
+    member: Member
+    fleet: Fleet
+    traffic: Traffic
+    board: Board | None = None
+    welcome: Welcome | None = None
+    joined: bool = False  # said hello, and the run has not announced it yet
+    phase: str = "hello"
+    given_up: bool = False
+    deadline: Deadline = field(default_factory=lambda: Deadline(HELLO_PATIENCE))
+
+    def left(self) -> float:
+        """Seconds that the board's next call may take."""
+        return self.deadline.left()
+
+    def greeted(self) -> Board:
+        """The board, after hello: connected now if it was not."""
+        if self.board is None:
+            self.phase = "hello"
+            self.board = self.fleet.open(self.member, self.traffic)
+            self.welcome = self.board.hello(deadline=min(HELLO_PATIENCE, self.left()))
+            self.joined = True
+        return self.board
+
+    def enter(self, phase: str) -> Board:
+        """The board, at the start of a phase: what fails from now on failed in this phase."""
+        board = self.greeted()
+        self.phase = phase
+        return board
+
+    def disconnect(self) -> None:
+        """Lets the board go; a thread that is waiting for it gets an error."""
+        board, self.board = self.board, None
+        if board is not None:
+            with contextlib.suppress(TinyflError, OSError):  # it may be gone already
+                board.close()
+
+
+@dataclass
+class Task(Generic[T]):
+    """One board's work in a thread, and what came of it."""
+
+    seat: Seat
+    work: Callable[[Seat], T]
+    result: list[T] = field(default_factory=list)
+    error: BaseException | None = None
+    thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Runs the work in a thread that does not keep the process alive."""
+        self.thread = threading.Thread(target=self._run, name=f"board {self.seat.member.name}", daemon=True)
+        self.thread.start()
+
+    def finished(self, seconds: float) -> bool:
+        """True when the work is over, at most ``seconds`` later."""
+        assert self.thread is not None
+        self.thread.join(seconds)
+        return not self.thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self.result.append(self.work(self.seat))
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+            self.error = error
+        finally:
+            if self.seat.given_up:
+                self.seat.disconnect()
+
+
+class Crew:
+    """All boards of a run. ``drops`` collects who was dropped and why; ``with`` closes all connections."""
+
+    def __init__(self, fleet: Fleet, emit: Emit) -> None:
+        self._fleet, self._emit = fleet, emit
+        self._traffic = {member.name: Traffic() for member in fleet.members}
+        self.seats = {member.name: self._seat(member) for member in fleet.members}
+        self.round = 0
+        self.drops: list[BoardDropped] = []
+        self.welcomes: dict[str, Welcome] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for seat in self.seats.values():
+            seat.given_up = True
+            seat.disconnect()
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """All boards, in the order of the fleet."""
+        return self._fleet.members
+
+    @property
+    def clients(self) -> list[Member]:
+        """The boards that train, in the order of the fleet."""
+        return [member for member in self.members if member.trains]
+
+    def start_round(self, round: int) -> None:
+        """Forgets the drops of the round before."""
+        self.round = round
+        self.drops = []
+
+    def each(self, members: Iterable[Member], work: Callable[[Seat], T], seconds: float) -> dict[str, T]:
+        """``work`` on all boards at once; results by name, in the order of ``members``.
+
+        A board that fails, or is not done after ``seconds``, is missing from the results and stands in ``drops``.
+        An exception that no board can cause is raised.
+        """
+        tasks = [Task(self.seats[member.name], work) for member in members]
+        deadline = Deadline(min(seconds, MAX_WAIT))
+        for task in tasks:
+            task.seat.deadline = deadline
+            task.start()
+        results: dict[str, T] = {}
+        for task in tasks:
+            done = task.finished(deadline.left() + GRACE)
+            self._announce(task.seat)
+            if done and task.error is None:
+                results[task.seat.member.name] = task.result[0]
+            else:
+                late = DeadlineError(f"not done when the deadline came, after {seconds:.3g} s")
+                self._drop(task.seat, task.error if done and task.error is not None else late)
+        return results
+
+    def traffic(self) -> dict[str, Traffic]:
+        """Bytes of each board so far."""
+        return {name: Traffic(t.up, t.down) for name, t in self._traffic.items()}
+
+    def dropped(self) -> set[str]:
+        """Names of the boards that were dropped in this round."""
+        return {drop.board for drop in self.drops}
+
+    def _announce(self, seat: Seat) -> None:
+        if seat.joined and seat.welcome is not None:
+            seat.joined = False
+            welcome = self.welcomes[seat.member.name] = seat.welcome
+            self._emit(BoardJoined(self.round, seat.member.name, welcome.train_samples, welcome.test_samples))
+
+    def _drop(self, seat: Seat, error: BaseException) -> None:
+        if not isinstance(error, TinyflError | OSError):
+            raise error
+        reason = error.message if isinstance(error, TinyflError) else str(error)
+        name = seat.member.name
+        drop = BoardDropped(self.round, name, seat.phase, reason.removeprefix(f"{name}: "))
+        self.seats[name] = self._seat(seat.member)
+        seat.given_up = True
+        seat.disconnect()
+        self.drops.append(drop)
+        self._emit(drop)
+
+    def _seat(self, member: Member) -> Seat:
+        return Seat(member, self._fleet, self._traffic[member.name])
+
+
+def instructions(welcome: Welcome | None, ticks: int) -> int | None:
+    """Ticks of a board as instructions; None where its target does not count them."""
+    if welcome is None or welcome.tick_numerator == 0 or welcome.tick_denominator == 0:
+        return None
+    return ticks * welcome.tick_numerator // welcome.tick_denominator

@@ -1,0 +1,220 @@
+"""The boards of a run: who they are (``Member``), how each is opened, and the fleet.toml that names them."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyfl.errors import ConfigError, LinkError
+from tinyfl.image import NAME_BYTES
+from tinyfl.wire import messages
+from tinyfl_host.emulate import Emulator
+from tinyfl_host.links import Link, open_link
+from tinyfl_host.links.trace import Trace
+
+ROLES = ("client", "unseen")
+KEYS = ("name", "link", "env", "user", "data", "role")
+
+
+class Board(Protocol):
+    """A board over a link (node.Node) or its numpy twin (reference.board.TwinBoard); see docs/DESIGN.md.
+
+    ``deadline``: seconds for this call.
+    """
+
+    def hello(self, *, deadline: float = 60.0) -> messages.Welcome:
+        """Starts a session."""
+
+    def load(self, round: int, weights: npt.NDArray[np.int16], *, deadline: float = 60.0) -> None:
+        """Sends the broadcast head."""
+
+    def train(
+        self, round: int, seed: int, board: int, epochs: int, rate: int, shift: int, *, deadline: float = 60.0
+    ) -> messages.Trained:
+        """Trains it on the board's own samples."""
+
+    def collect(self, round: int, shift: int, seed: int, *, deadline: float = 60.0) -> messages.Delta:
+        """Asks for its delta."""
+
+    def evaluate(self, split: int, source: int, *, deadline: float = 60.0) -> messages.Evaluated:
+        """Counts right answers."""
+
+    def pull(self, *, deadline: float = 60.0) -> npt.NDArray[np.int16]:
+        """Asks for the trained head."""
+
+    def infer(self, x: npt.NDArray[np.int8], *, deadline: float = 60.0) -> tuple[int, npt.NDArray[np.int8]]:
+        """Runs the whole model on one input."""
+
+    def close(self) -> None:
+        """Lets the board go."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One board of a run. ``index``: its number in seeds. ``link``: a link string, ``emu:ENV``, ``posix`` or ``twin``."""
+
+    name: str
+    index: int
+    link: str
+    user: str = ""  # whose data of the recipe it holds; empty: its own sensor's, or ``data``
+    role: str = "client"  # "client": trains; "unseen": is only evaluated
+    data: str = ""  # a data image file instead of a user's data
+
+    @property
+    def trains(self) -> bool:
+        """True for a client."""
+        return self.role == "client"
+
+    @property
+    def env(self) -> str | None:
+        """The environment that the run has to boot; None for a board that is there already, and for a twin."""
+        return "posix" if self.link == "posix" else self.link.removeprefix("emu:") if self.emulated else None
+
+    @property
+    def emulated(self) -> bool:
+        """True where the run boots the board."""
+        return self.link == "posix" or self.link.startswith("emu:")
+
+    @property
+    def needs_data(self) -> bool:
+        """True where the run gives the board its samples."""
+        return self.emulated or self.link == "twin"
+
+
+@dataclass
+class Traffic:
+    """Bytes over one board's link in both directions, framing and repeats included."""
+
+    up: int = 0  # board to host
+    down: int = 0
+
+
+class MeteredLink:
+    """A link that counts its bytes."""
+
+    def __init__(self, link: Link, traffic: Traffic) -> None:
+        self._link, self._traffic = link, traffic
+
+    def read(self, timeout: float) -> bytes:
+        """See Link."""
+        data = self._link.read(timeout)
+        self._traffic.up += len(data)
+        return data
+
+    def write(self, data: bytes) -> None:
+        """See Link."""
+        self._link.write(data)
+        self._traffic.down += len(data)
+
+    def close(self) -> None:
+        """See Link."""
+        self._link.close()
+
+
+class Fleet:
+    """How the boards of a run are opened. Emulators are booted at the start, all other boards when they are needed.
+
+    An emulator that ended is not booted again: to the run it is a board that went away. ``with`` ends what was booted.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        boot: Callable[[Member], Emulator],
+        node: Callable[[Member, Link], Board],
+        twin: Callable[[Member], Board],
+        trace: Trace | None = None,
+    ) -> None:
+        self.members = tuple(members)
+        self.emulators: dict[str, Emulator] = {}
+        self._node, self._twin, self._trace = node, twin, trace
+        try:
+            for member in self.members:
+                if member.emulated:
+                    self.emulators[member.name] = boot(member)
+        except BaseException:
+            self.close()
+            raise
+
+    def open(self, member: Member, traffic: Traffic) -> Board:
+        """A new connection to the board, not greeted yet; LinkError where it is not there (it may be later)."""
+        if member.link == "twin":
+            return self._twin(member)
+        emulator = self.emulators.get(member.name)
+        if emulator is not None and not emulator.running:
+            raise LinkError(f"its emulator has ended {emulator.complaint()}".rstrip(), "start the run again")
+        link = open_link(emulator.link if emulator else member.link)
+        if self._trace is not None:
+            link = self._trace.wrap(member.name, link)
+        return self._node(member, MeteredLink(link, traffic))
+
+    def close(self) -> None:
+        """Ends the emulators."""
+        for emulator in self.emulators.values():
+            emulator.close()
+        self.emulators.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def read_fleet(path: Path) -> list[Member]:
+    """The boards of a fleet.toml, numbered in its order; ConfigError naming the board and the key."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}", "mend that line") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", "name a fleet file: docs/RECIPES.md shows one") from error
+    _known(document, ("board",), f"{path}: unknown section")
+    tables = document.get("board", [])
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise ConfigError(f"{path}: no boards", "write each board as [[board]] with its name and link")
+    members = [_member(table, index, f"{path}: board {index + 1}", path.parent) for index, table in enumerate(tables)]
+    for member in members:
+        if [other.name for other in members].count(member.name) > 1:
+            raise ConfigError(f"{path}: two boards are named {member.name!r}", "name each once")
+    if not any(member.trains for member in members):
+        raise ConfigError(f"{path}: no board trains", f'give at least one board role = "{ROLES[0]}"')
+    return members
+
+
+def _member(table: dict[str, Any], index: int, where: str, folder: Path) -> Member:
+    _known(table, KEYS, f"{where}: unknown key")
+    for key, value in table.items():
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"{where}: {key} = {value!r}, expected a text", f'write {key} = "…"')
+    for key in ("name", "link"):
+        if key not in table:
+            raise ConfigError(f"{where}: {key} is missing", 'for example name = "kitchen", link = "emu:qemu-m4"')
+    if len(table["name"].encode()) > NAME_BYTES or not table["name"].isprintable():
+        raise ConfigError(
+            f"{where}: name {table['name']!r}, expected at most {NAME_BYTES} printable bytes", "shorten it"
+        )
+    if table.get("role", ROLES[0]) not in ROLES:
+        raise ConfigError(f"{where}: role = {table['role']!r}", f"expected {' or '.join(ROLES)}")
+    if table.get("env", "") and table["link"] == f"emu:{table['env']}":
+        table = {**table, "env": ""}
+    member = Member(index=index, **{key: value for key, value in table.items() if key != "env"})
+    if member.needs_data and bool(member.user) == bool(member.data):
+        seen = "both" if member.user else "neither"
+        raise ConfigError(f"{where}: {seen} user and data", f"{member.link} takes its samples from one of them")
+    return Member(**{**member.__dict__, "data": str(folder / member.data)}) if member.data else member
+
+
+def _known(values: dict[str, Any], known: Sequence[str], message: str) -> None:
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            raise ConfigError(f"{message}: {key}", f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}")

@@ -1,0 +1,170 @@
+"""What a run runs on: the compiled model, the boards, whose data each holds, and how they are brought up."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinyfl.errors import ConfigError, DataError, UsageError
+from tinyfl.graph import HeadFormat
+from tinyfl.image import build_image, read_image
+from tinyfl.reference import quantize_input
+from tinyfl.reference.board import TwinBoard
+from tinyfl_host.artifacts import Artifacts, compile_artifacts
+from tinyfl_host.boards import board
+from tinyfl_host.build import build_firmware
+from tinyfl_host.dataset import Dataset, board_data, load_samples
+from tinyfl_host.emulate import Emulator, boot
+from tinyfl_host.fleet import Fleet, Member
+from tinyfl_host.links import Link
+from tinyfl_host.links.trace import Trace
+from tinyfl_host.node import Node
+from tinyfl_host.recipe import Recipe, draw_users, load_recipe
+
+MODELLED = "twin"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A model and its boards. ``images``: the data image of each board that the run gives its samples."""
+
+    recipe: Recipe
+    artifacts: Artifacts
+    format: HeadFormat
+    members: tuple[Member, ...]
+    images: dict[str, bytes]
+
+    @property
+    def runs(self) -> Path:
+        """Where the runs of this recipe lie."""
+        return self.artifacts.folder / "runs"
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What must be the same when a run is resumed."""
+        data = hashlib.sha256()
+        for name, image in self.images.items():
+            data.update(f"{name}\0{len(image)}\0".encode() + image)
+        return {"recipe": self.recipe.name, "model": self.artifacts.manifest["hash"], "data": data.hexdigest()}
+
+
+def load_model(folder: Path) -> tuple[Recipe, Artifacts, HeadFormat]:
+    """The recipe, compiled; ConfigError where it has no data or its model has no head to train."""
+    recipe = load_recipe(folder)
+    if not recipe.has_data:
+        raise ConfigError(f"{recipe.source}: no such data", "rounds need a recipe with data: tinyfl new NAME makes one")
+    artifacts = compile_artifacts(folder)
+    if artifacts.head is None:
+        reason = artifacts.manifest["head"]["reason"]
+        raise ConfigError(f"{recipe.tflite}: no head to train: {reason}", "docs/RECIPES.md says what a head is")
+    return recipe, artifacts, artifacts.head
+
+
+def prepare(model: tuple[Recipe, Artifacts, HeadFormat], members: Sequence[Member]) -> Scenario:
+    """Gives each board its data. Raises DataError for users that the data does not know."""
+    recipe, artifacts, format = model
+    needy = [member for member in members if member.needs_data]
+    dataset = load_samples(recipe) if any(member.user for member in needy) else None
+    images = {member.name: _image(artifacts, member, dataset) for member in needy}
+    return Scenario(recipe, artifacts, format, tuple(members), images)
+
+
+def recipe_members(recipe: Recipe, on: str, boards: int | None, draw: int) -> list[Member]:
+    """One board a user: the draw's clients, then its never-seen users. Fewer ``boards`` leave out the last clients."""
+    check_target(on)
+    if not recipe.users.federated:
+        raise ConfigError(f"{recipe.folder / 'recipe.toml'}: [users] federated names nobody", "name who holds a board")
+    drawn = draw_users(recipe, draw)
+    clients, unseen = len(drawn.clients), len(drawn.unseen)
+    if boards is not None:
+        if not 1 <= boards <= clients + unseen:
+            raise UsageError(
+                f"--boards {boards}: the recipe names {clients + unseen} users that can hold a board",
+                f"give --boards 1 to {clients + unseen}, or name more users in [users] federated",
+            )
+        clients = max(1, boards - unseen)
+        unseen = boards - clients
+    users = [(user, "client") for user in drawn.clients[:clients]] + [
+        (user, "unseen") for user in drawn.unseen[:unseen]
+    ]
+    names = _names([user for user, _ in users])
+    return [
+        Member(name, index, on, user, role) for index, (name, (user, role)) in enumerate(zip(names, users, strict=True))
+    ]
+
+
+def check_target(on: str) -> None:
+    """Raises UsageError where ``--on`` is nothing that a run can boot."""
+    if on.startswith("emu:") or on == "posix":
+        spec = board(on.removeprefix("emu:"))
+        if spec.machine is None and spec.env != "posix":
+            raise UsageError(f"{on}: {spec.env} has no emulator", "take one of tinyfl device list")
+    elif on != MODELLED:
+        raise UsageError(
+            f"--on {on}: a run boots emu:ENV, posix or twin",
+            "boards that are there already are named in a fleet file: tinyfl run RECIPE --fleet fleet.toml",
+        )
+
+
+def bring_up(scenario: Scenario, trace: Trace | None = None) -> Fleet:
+    """Builds the firmware, boots the emulators; all else is opened later. Raises ToolError where a tool fails."""
+    artifacts = scenario.artifacts
+    digest = bytes.fromhex(artifacts.manifest["hash"])[:16]
+    firmware = {env: build_firmware(artifacts, env) for env in dict.fromkeys(m.env for m in scenario.members) if env}
+    twins: dict[str, TwinBoard] = {}
+
+    def booted(member: Member) -> Emulator:
+        assert member.env is not None
+        return boot(board(member.env), firmware[member.env], scenario.images[member.name], name=member.name)
+
+    def twin(member: Member) -> TwinBoard:
+        if member.name not in twins:
+            image = read_image(scenario.images[member.name])
+            shape = artifacts.graph.tensor(artifacts.graph.input).shape[1:]
+            train, test = image.x_train.reshape(-1, *shape), image.x_test.reshape(-1, *shape)
+            data = (train, image.y_train, test, image.y_test)
+            twins[member.name] = TwinBoard(artifacts.graph, scenario.format, *data, name=member.name, digest=digest)
+        return twins[member.name]
+
+    def node(member: Member, link: Link) -> Node:
+        return Node(link, artifacts.manifest, member.name)
+
+    return Fleet(scenario.members, booted, node, twin, trace)
+
+
+def _image(artifacts: Artifacts, member: Member, dataset: Dataset | None) -> bytes:
+    graph = artifacts.graph
+    if member.data:
+        return _read_image(Path(member.data), graph.tensor(graph.input).size)
+    assert dataset is not None
+    x_train, y_train, x_test, y_test = board_data(dataset, member.user)
+    shape = graph.tensor(graph.input).shape[1:]
+    train, test = (quantize_input(graph, x.reshape(-1, *shape)) for x in (x_train, x_test))
+    return build_image(train, y_train, test, y_test, member.name)
+
+
+def _read_image(path: Path, input_bytes: int) -> bytes:
+    try:
+        data = path.read_bytes()
+        image = read_image(data)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}", "name a data image in fleet.toml") from error
+    except DataError as error:
+        raise DataError(f"{path}: {error.message}", error.hint) from error
+    if image.x_train.shape[1] != input_bytes:
+        raise DataError(f"{path}: inputs of {image.x_train.shape[1]} bytes, the model takes {input_bytes}")
+    return data
+
+
+def _names(users: Sequence[str]) -> list[str]:
+    """``user-5``: a name of at most 16 bytes for each board, all different."""
+    names: list[str] = []
+    for place, user in enumerate(users):
+        plain = "".join(char if char.isalnum() or char in "._-" else "_" for char in user)
+        name = (
+            (f"user-{plain}" if plain.isdigit() else plain).encode("ascii", "replace").decode().replace("?", "_")[:16]
+        )
+        names.append(name if name and name not in names else f"{name[:12]}~{place}")
+    return names
