@@ -1,0 +1,152 @@
+"""The rules of firmware/core, by the cross compiler: no vendor header, no writable static data, no floating point, no
+heap, no 64-bit arithmetic in training, a stack that fits the smallest board."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+from support_runner import COMPILERS, FLAGS, ROOT
+
+FIRMWARE = ROOT / "firmware"
+CORE = sorted((FIRMWARE / "core").glob("*.c")) + sorted((FIRMWARE / "core/ops").glob("*.c"))
+STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O2"]
+CPUS = {
+    "m0": ["-mcpu=cortex-m0", "-mthumb"],
+    "m3": ["-mcpu=cortex-m3", "-mthumb"],
+    "m4": ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"],
+    "m55": ["-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"],
+}
+# What the ops may call of the compiler's own library and of memory.c; nothing else leaves core.
+MEMORY = {"memcpy", "memset", "memmove", "memcmp"}
+DIVISION = {"__aeabi_idiv", "__aeabi_uidiv", "__aeabi_idivmod", "__aeabi_uidivmod"}
+WIDE_PRODUCT = {"__aeabi_lmul"}  # tfl_high_mul on a Cortex-M0: requantisation, never training
+TRAINING = ("head.c", "node.c", "dataset.c", "session.c", "frame.c", "image.c", "wire.c")
+FLASH_GOAL = 16 * 1024
+FUNCTION_STACK = 320
+PORT_STACK = 64  # allowed to a port's read, write, sample, ticks
+STACK_GOAL = 1024 - 32 - 96  # the micro:bit's, less an interrupt's frame and handler
+
+
+@pytest.fixture(scope="module", params=CPUS)
+def objects(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an object, a stack usage and a call graph of each file of core, for one Cortex-M."""
+    if shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("arm-none-eabi-gcc is not installed")
+    folder = tmp_path_factory.mktemp(request.param)
+    extra = [*CPUS[request.param], "-ffreestanding", "-fcallgraph-info=su", "-fstack-usage"]
+    command = ["arm-none-eabi-gcc", *STRICT, *extra, "-I", str(FIRMWARE / "include"), "-c", *map(str, CORE)]
+    built = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+def tool(name: str, *arguments: str) -> str:
+    command = [f"arm-none-eabi-{name}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_nothing_static_can_be_written(objects: Path) -> None:
+    for line in tool("size", *map(str, objects.glob("*.o"))).splitlines()[1:]:
+        _, data, bss, *_, name = line.split()
+        assert (data, bss) == ("0", "0"), name
+
+
+def test_core_calls_nothing_but_itself(objects: Path) -> None:
+    for path in objects.glob("*.o"):
+        names = {line.split()[-1] for line in tool("nm", "-u", str(path)).splitlines() if line.strip()}
+        foreign = {name for name in names if not name.startswith("tfl_")}
+        allowed = MEMORY | DIVISION | (set() if f"{path.stem}.c" in TRAINING else WIDE_PRODUCT)
+        assert foreign <= allowed, (path.name, foreign - allowed)
+
+
+def test_no_floating_point_instruction(objects: Path) -> None:
+    for path in objects.glob("*.o"):
+        code = tool("objdump", "-d", "--no-show-raw-insn", str(path))
+        found = re.findall(r"\tv\w+\.f(?:16|32|64)\b.*", code)
+        assert not found, (path.name, found[:3])
+
+
+def test_training_multiplies_32_bits(objects: Path) -> None:
+    code = tool("objdump", "-d", "--no-show-raw-insn", str(objects / "head.o"))
+    assert not re.findall(r"\t[us]m(?:ull|lal)\b.*", code)
+
+
+def test_flash_of_core(objects: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = tool("size", "-t", *map(str, objects.glob("*.o"))).splitlines()
+    total = int(lines[-1].split()[0])
+    with capsys.disabled():
+        print(f"\n{objects.name[:-1]}: core takes {total} bytes of flash, all operators included", end="")
+    assert total < FLASH_GOAL
+
+
+def test_stack_of_each_function(objects: Path) -> None:
+    for path in objects.glob("*.su"):
+        for line in path.read_text().splitlines():
+            _, size, kind = line.split("\t")
+            assert kind == "static" and int(size) <= FUNCTION_STACK, line
+
+
+def test_the_deepest_stack_fits_the_smallest_board(objects: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the compiler's call graph; what is called through a pointer is a request's handler, a kernel or the port."""
+    own: dict[str, int] = {}
+    calls: dict[str, set[str]] = {}
+    for path in objects.glob("*.ci"):
+        text = path.read_text()
+        own |= {t: int(n) for t, n in re.findall(r'node: \{ title: "([^"]+)" label: "[^"]*\\n(\d+) bytes', text)}
+        for source, target in re.findall(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"', text):
+            calls.setdefault(source, set()).add(target)
+    handlers = {name for name in own if re.search(r"node\.c:on_(?!request)", name)}
+    kernels = {f"tfl_{path.stem}" for path in CORE if path.parent.name == "ops"}
+    assert len(handlers) == 8 and kernels <= own.keys()
+
+    @cache
+    def depth(name: str, above: tuple[str, ...] = ()) -> int:
+        assert name not in above, f"{name} calls itself"
+        if name == "__indirect_call":
+            targets = handlers if "node.c" in above[-1] or above[-1] == "tfl_node_poll" else set()
+            deepest = max(depth(kernel) for kernel in kernels) + 32  # run() and run_layer() of model.c
+            return max([PORT_STACK, deepest, *(depth(t, (*above, "handler")) for t in targets if t not in above)])
+        return own.get(name, 0) + max((depth(t, (*above, name)) for t in calls.get(name, ())), default=0)
+
+    with capsys.disabled():
+        print(f"\n{objects.name[:-1]}: at most {depth('tfl_node_poll')} bytes of stack", end="")
+    assert depth("tfl_node_poll") + 16 < STACK_GOAL  # 16: main()
+
+
+def test_head_has_no_vendor_header() -> None:
+    for path in [*CORE, *(FIRMWARE / "core").rglob("*.h"), *(FIRMWARE / "include").rglob("*.h")]:
+        for name in re.findall(r'#include [<"]([^>"]+)[>"]', path.read_text()):
+            local = (path.parent / name).exists() or (FIRMWARE / "include" / name).exists()
+            assert local or name in ("stdint.h", "stddef.h", "string.h"), (path.name, name)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_core_and_the_template_port_compile_on_a_host(compiler: str, tmp_path: Path) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    sources = [*CORE, FIRMWARE / "ports/template/port.c"]
+    command = [compiler, *FLAGS, "-I", str(FIRMWARE / "include"), "-c", *map(str, sources)]
+    built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert built.returncode == 0, built.stderr
+
+
+def test_the_template_port_compiles_for_a_board(tmp_path: Path) -> None:
+    if shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("arm-none-eabi-gcc is not installed")
+    source = str(FIRMWARE / "ports/template/port.c")
+    command = [
+        "arm-none-eabi-gcc",
+        *STRICT,
+        *CPUS["m0"],
+        "-ffreestanding",
+        "-I",
+        str(FIRMWARE / "include"),
+        "-c",
+        source,
+    ]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
