@@ -89,6 +89,7 @@ def python_message(spec: Spec, name: str) -> str:
         f'    NAME: ClassVar[str] = "{name}"',
         f"    TYPE: ClassVar[int] = 0x{message['type']:02X}",
         f"    REPLY: ClassVar[int] = 0x{reply:02X}",
+        f"    BYTES: ClassVar[int] = {fixed_bytes(message)}",
         f'    FORMAT: ClassVar[str] = "<{"".join(code(kind) for _, kind in fixed)}"',
         f"    FIELDS: ClassVar[tuple[str, ...]] = {python_tuple([n for n, _ in message['fields']])}",
     ]
@@ -127,6 +128,7 @@ def python_tuple(names: list[str]) -> str:
 def python_module(spec: Spec) -> str:
     kinds = "\n".join(f"    {name} = {kind['code']}" for name, kind in spec["frame"]["kinds"].items())
     statuses = "\n".join(f"    {name} = {status['code']}" for name, status in spec["status"].items())
+    hints = "\n".join(f'    Status.{name}: "{status.get("hint", "")}",' for name, status in spec["status"].items())
     docs = "\n".join(f'    Status.{name}: "{status["doc"]}",' for name, status in spec["status"].items())
     classes = "\n\n\n".join(python_message(spec, name) for name in spec["message"])
     table = "\n".join(f"        {name.capitalize()}," for name in spec["message"])
@@ -167,6 +169,11 @@ class Status(IntEnum):
 
 STATUS_TEXT = {{
 {docs}
+}}
+
+# What a user can do about it.
+STATUS_HINT = {{
+{hints}
 }}
 
 

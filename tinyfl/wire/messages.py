@@ -62,6 +62,22 @@ STATUS_TEXT = {
     Status.ERROR_STORE: "the board's store failed",
 }
 
+# What a user can do about it.
+STATUS_HINT = {
+    Status.OK: "",
+    Status.ERROR_ARGUMENT: "a setting of this run is beyond what the board takes: see docs/WIRE.md",
+    Status.ERROR_LENGTH: "the board's model has another shape: build and flash the firmware of this model",
+    Status.ERROR_DIGEST: "the link or the host changed bytes: run it again with --trace",
+    Status.ERROR_TYPE: "the firmware is of another version: build and flash it again",
+    Status.ERROR_STATE: "start the round anew: HEAD, TRAIN, then COLLECT",
+    Status.ERROR_PROTOCOL: "build and flash the firmware of this version of tinyfl",
+    Status.ERROR_MODEL: "build and flash the firmware of this model",
+    Status.ERROR_SPACE: "use a smaller model or a board with more RAM",
+    Status.ERROR_SAMPLE: "check the board's data image or sensor",
+    Status.ERROR_LINK: "check the cable, then reset the board",
+    Status.ERROR_STORE: "erase the board's flash and flash the firmware again",
+}
+
 
 @dataclass(frozen=True)
 class Hello(Message):
@@ -70,6 +86,7 @@ class Hello(Message):
     NAME: ClassVar[str] = "HELLO"
     TYPE: ClassVar[int] = 0x01
     REPLY: ClassVar[int] = 0x81
+    BYTES: ClassVar[int] = 10
     FORMAT: ClassVar[str] = "<HII"
     FIELDS: ClassVar[tuple[str, ...]] = ("protocol", "schema", "features")
 
@@ -85,6 +102,7 @@ class Welcome(Message):
     NAME: ClassVar[str] = "WELCOME"
     TYPE: ClassVar[int] = 0x81
     REPLY: ClassVar[int] = 0x00
+    BYTES: ClassVar[int] = 79
     FORMAT: ClassVar[str] = "<HII16s16sHBBBHHIIIIIII"
     FIELDS: ClassVar[tuple[str, ...]] = (
         "protocol",
@@ -135,6 +153,7 @@ class Head(Message):
     NAME: ClassVar[str] = "HEAD"
     TYPE: ClassVar[int] = 0x02
     REPLY: ClassVar[int] = 0x80
+    BYTES: ClassVar[int] = 4
     FORMAT: ClassVar[str] = "<I"
     FIELDS: ClassVar[tuple[str, ...]] = ("round", "weights")
     ARRAY: ClassVar[str] = "<i2"
@@ -152,6 +171,7 @@ class Train(Message):
     NAME: ClassVar[str] = "TRAIN"
     TYPE: ClassVar[int] = 0x03
     REPLY: ClassVar[int] = 0x83
+    BYTES: ClassVar[int] = 17
     FORMAT: ClassVar[str] = "<IIIHHB"
     FIELDS: ClassVar[tuple[str, ...]] = ("round", "seed", "board", "epochs", "rate", "shift")
 
@@ -172,6 +192,7 @@ class Trained(Message):
     NAME: ClassVar[str] = "TRAINED"
     TYPE: ClassVar[int] = 0x83
     REPLY: ClassVar[int] = 0x00
+    BYTES: ClassVar[int] = 26
     FORMAT: ClassVar[str] = "<IIHIIII"
     FIELDS: ClassVar[tuple[str, ...]] = (
         "samples",
@@ -199,6 +220,7 @@ class Collect(Message):
     NAME: ClassVar[str] = "COLLECT"
     TYPE: ClassVar[int] = 0x04
     REPLY: ClassVar[int] = 0x84
+    BYTES: ClassVar[int] = 10
     FORMAT: ClassVar[str] = "<IBBI"
     FIELDS: ClassVar[tuple[str, ...]] = ("round", "tensor", "shift", "seed")
 
@@ -215,6 +237,7 @@ class Delta(Message):
     NAME: ClassVar[str] = "DELTA"
     TYPE: ClassVar[int] = 0x84
     REPLY: ClassVar[int] = 0x00
+    BYTES: ClassVar[int] = 8
     FORMAT: ClassVar[str] = "<II"
     FIELDS: ClassVar[tuple[str, ...]] = ("round", "samples", "deltas")
     ARRAY: ClassVar[str] = "<i1"
@@ -233,6 +256,7 @@ class Evaluate(Message):
     NAME: ClassVar[str] = "EVALUATE"
     TYPE: ClassVar[int] = 0x05
     REPLY: ClassVar[int] = 0x85
+    BYTES: ClassVar[int] = 2
     FORMAT: ClassVar[str] = "<BB"
     FIELDS: ClassVar[tuple[str, ...]] = ("split", "source")
 
@@ -247,6 +271,7 @@ class Evaluated(Message):
     NAME: ClassVar[str] = "EVALUATED"
     TYPE: ClassVar[int] = 0x85
     REPLY: ClassVar[int] = 0x00
+    BYTES: ClassVar[int] = 10
     FORMAT: ClassVar[str] = "<IIH"
     FIELDS: ClassVar[tuple[str, ...]] = ("samples", "correct", "loss")
 
@@ -262,6 +287,7 @@ class Pull(Message):
     NAME: ClassVar[str] = "PULL"
     TYPE: ClassVar[int] = 0x06
     REPLY: ClassVar[int] = 0x86
+    BYTES: ClassVar[int] = 0
     FORMAT: ClassVar[str] = "<"
     FIELDS: ClassVar[tuple[str, ...]] = ()
 
@@ -273,6 +299,7 @@ class Weights(Message):
     NAME: ClassVar[str] = "WEIGHTS"
     TYPE: ClassVar[int] = 0x86
     REPLY: ClassVar[int] = 0x00
+    BYTES: ClassVar[int] = 4
     FORMAT: ClassVar[str] = "<I"
     FIELDS: ClassVar[tuple[str, ...]] = ("round", "weights")
     ARRAY: ClassVar[str] = "<i2"
@@ -288,6 +315,7 @@ class Infer(Message):
     NAME: ClassVar[str] = "INFER"
     TYPE: ClassVar[int] = 0x07
     REPLY: ClassVar[int] = 0x87
+    BYTES: ClassVar[int] = 0
     FORMAT: ClassVar[str] = "<"
     FIELDS: ClassVar[tuple[str, ...]] = ("input",)
     ARRAY: ClassVar[str] = "<i1"
@@ -302,6 +330,7 @@ class Inferred(Message):
     NAME: ClassVar[str] = "INFERRED"
     TYPE: ClassVar[int] = 0x87
     REPLY: ClassVar[int] = 0x00
+    BYTES: ClassVar[int] = 4
     FORMAT: ClassVar[str] = "<I"
     FIELDS: ClassVar[tuple[str, ...]] = ("ticks", "output")
     ARRAY: ClassVar[str] = "<i1"
@@ -317,6 +346,7 @@ class Feed(Message):
     NAME: ClassVar[str] = "FEED"
     TYPE: ClassVar[int] = 0x08
     REPLY: ClassVar[int] = 0x88
+    BYTES: ClassVar[int] = 2
     FORMAT: ClassVar[str] = "<BB"
     FIELDS: ClassVar[tuple[str, ...]] = ("split", "label", "input")
     ARRAY: ClassVar[str] = "<i1"
@@ -333,6 +363,7 @@ class Fed(Message):
     NAME: ClassVar[str] = "FED"
     TYPE: ClassVar[int] = 0x88
     REPLY: ClassVar[int] = 0x00
+    BYTES: ClassVar[int] = 8
     FORMAT: ClassVar[str] = "<II"
     FIELDS: ClassVar[tuple[str, ...]] = ("train_samples", "test_samples")
 
@@ -347,6 +378,7 @@ class Done(Message):
     NAME: ClassVar[str] = "DONE"
     TYPE: ClassVar[int] = 0x80
     REPLY: ClassVar[int] = 0x00
+    BYTES: ClassVar[int] = 0
     FORMAT: ClassVar[str] = "<"
     FIELDS: ClassVar[tuple[str, ...]] = ()
 
@@ -358,6 +390,7 @@ class Error(Message):
     NAME: ClassVar[str] = "ERROR"
     TYPE: ClassVar[int] = 0xFF
     REPLY: ClassVar[int] = 0x00
+    BYTES: ClassVar[int] = 5
     FORMAT: ClassVar[str] = "<bI"
     FIELDS: ClassVar[tuple[str, ...]] = ("status", "detail")
 

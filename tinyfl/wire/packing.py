@@ -16,6 +16,7 @@ class Message:
     NAME: ClassVar[str]
     TYPE: ClassVar[int]
     REPLY: ClassVar[int]  # type of the answer to a request, 0 for an answer
+    BYTES: ClassVar[int]  # of the fixed fields
     FORMAT: ClassVar[str]  # of struct, fixed fields
     FIELDS: ClassVar[tuple[str, ...]]
     TEXTS: ClassVar[tuple[str, ...]] = ()  # fixed fields that hold zero-padded UTF-8
@@ -41,7 +42,7 @@ class Message:
     @classmethod
     def unpack(cls, body: bytes) -> Self:
         """The message in a body; raises FrameError where its length cannot be right."""
-        size = struct.calcsize(cls.FORMAT)
+        size = cls.BYTES
         rest = len(body) - size
         item = np.dtype(cls.ARRAY).itemsize if cls.ARRAY else 1
         if rest < 0 or (rest > 0 and not cls.ARRAY) or rest % item:
