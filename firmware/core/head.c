@@ -40,21 +40,30 @@ INLINE int32_t weight(const void *block, int trained, uint32_t i)
     return trained ? ((const int32_t *)block)[i] >> 16 : ((const int16_t *)block)[i];
 }
 
-/* Logits of one block of classes. Inlined with a constant width: one loop for each. */
+/* Logits of one block of classes. Inlined with a constant width: one loop for each, its sums in registers. */
 INLINE void forward_block(const void *block, int trained, unsigned width, const struct tfl_feature *x, unsigned n,
                           int32_t *z)
 {
-    int32_t sum[4] = {0, 0, 0, 0}; /* |sum| <= 257 * 2^15 * 255 < 2^31 */
+    int32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0; /* |sum| <= 257 * 2^15 * 255 < 2^31 */
 
-    for (; n > 0u; n--, x++) {
+    for (const struct tfl_feature *end = x + n; x < end; x++) {
         uint32_t row = x->row * width;
+        int32_t value = x->value;
 
-        for (unsigned c = 0; c < width; c++) {
-            sum[c] += weight(block, trained, row + c) * x->value;
-        }
+        sum0 += weight(block, trained, row) * value;
+        sum1 += width > 1u ? weight(block, trained, row + 1u) * value : 0;
+        sum2 += width > 2u ? weight(block, trained, row + 2u) * value : 0;
+        sum3 += width > 3u ? weight(block, trained, row + 3u) * value : 0;
     }
-    for (unsigned c = 0; c < width; c++) {
-        z[c] = sum[c];
+    z[0] = sum0;
+    if (width > 1u) {
+        z[1] = sum1;
+    }
+    if (width > 2u) {
+        z[2] = sum2;
+    }
+    if (width > 3u) {
+        z[3] = sum3;
     }
 }
 
@@ -141,19 +150,24 @@ static unsigned softmax(const struct tfl_head *head)
     return best;
 }
 
-/* Inlined with a constant width, as forward_block. */
+/* Inlined with a constant width, as forward_block. |g * value| < 2^25, |m| < 2^30 + 32 * 2^25 = 2^31. */
 INLINE void update_block(int32_t *block, unsigned width, const struct tfl_feature *x, unsigned n, const int32_t *g)
 {
-    int32_t step[4] = {0, 0, 0, 0};
+    int32_t g0 = g[0], g1 = width > 1u ? g[1] : 0, g2 = width > 2u ? g[2] : 0, g3 = width > 3u ? g[3] : 0;
 
-    for (unsigned c = 0; c < width; c++) {
-        step[c] = g[c];
-    }
-    for (; n > 0u; n--, x++) {
+    for (const struct tfl_feature *end = x + n; x < end; x++) {
         int32_t *m = block + x->row * width;
+        int32_t value = x->value;
 
-        for (unsigned c = 0; c < width; c++) {
-            m[c] -= step[c] * x->value; /* |step * value| < 2^25, |m| < 2^30 + 32 * 2^25 = 2^31 */
+        m[0] -= g0 * value;
+        if (width > 1u) {
+            m[1] -= g1 * value;
+        }
+        if (width > 2u) {
+            m[2] -= g2 * value;
+        }
+        if (width > 3u) {
+            m[3] -= g3 * value;
         }
     }
 }

@@ -118,7 +118,7 @@ def test_the_deepest_stack_fits_the_smallest_board(objects: Path, capsys: pytest
     assert depth("tfl_node_poll") + 16 < STACK_GOAL  # 16: main()
 
 
-def test_head_has_no_vendor_header() -> None:
+def test_core_includes_no_vendor_header() -> None:
     for path in [*CORE, *(FIRMWARE / "core").rglob("*.h"), *(FIRMWARE / "include").rglob("*.h")]:
         for name in re.findall(r'#include [<"]([^>"]+)[>"]', path.read_text()):
             local = (path.parent / name).exists() or (FIRMWARE / "include" / name).exists()

@@ -64,7 +64,7 @@ class TwinBoard:
             features=0,
         )
 
-    def load(self, round: int, weights: npt.NDArray[np.int16], deadline: float | None = None) -> None:
+    def load(self, round: int, weights: npt.NDArray[np.int16], *, deadline: float | None = None) -> None:
         """Takes the broadcast head (P,) in wire order."""
         format = self._head.format
         if weights.shape != ((format.features + 1) * format.classes,):
@@ -75,7 +75,7 @@ class TwinBoard:
         self._round, self._trained = round, False
 
     def train(
-        self, round: int, seed: int, board: int, epochs: int, rate: int, shift: int, deadline: float | None = None
+        self, round: int, seed: int, board: int, epochs: int, rate: int, shift: int, *, deadline: float | None = None
     ) -> Trained:
         """Trains the master weights on the training split."""
         if epochs < 1 or not 1 << 14 <= rate <= 1 << 15 or not RATE_SHIFTS[0] <= shift <= RATE_SHIFTS[1]:
@@ -94,7 +94,7 @@ class TwinBoard:
             step_ticks=0,
         )
 
-    def collect(self, round: int, shift: int, seed: int, deadline: float | None = None) -> Delta:
+    def collect(self, round: int, shift: int, seed: int, *, deadline: float | None = None) -> Delta:
         """The trained head's delta in units of 2^shift."""
         if not 0 <= shift <= MAX_DELTA_SHIFT or seed == 0:
             raise _refusal(Status.ERROR_ARGUMENT)
@@ -102,18 +102,18 @@ class TwinBoard:
             raise _refusal(Status.ERROR_STATE)
         return Delta(round, len(self._labels[0]), round_delta(self._head.delta(), shift, seed))
 
-    def evaluate(self, split: int, source: int, deadline: float | None = None) -> Evaluated:
+    def evaluate(self, split: int, source: int, *, deadline: float | None = None) -> Evaluated:
         """Right answers on a split (0 train, 1 test) of the broadcast (source 0) or the trained head (1)."""
         if split not in (0, 1) or source not in (0, 1):
             raise _refusal(Status.ERROR_ARGUMENT)
         right, loss = self._head.evaluate(self._embeddings[split], self._labels[split], source == 1)
         return Evaluated(len(self._labels[split]), right, loss)
 
-    def pull(self, deadline: float | None = None) -> npt.NDArray[np.int16]:
+    def pull(self, *, deadline: float | None = None) -> npt.NDArray[np.int16]:
         """The trained head (P,), rounded as the server would, in wire order."""
         return self._head.pull()
 
-    def infer(self, x: Int8, deadline: float | None = None) -> tuple[int, Int8]:
+    def infer(self, x: Int8, *, deadline: float | None = None) -> tuple[int, Int8]:
         """(0: nothing is counted, the model's output) of one input of any shape with the right number of bytes."""
         if x.size != self._graph.tensor(self._graph.input).size:
             raise _refusal(Status.ERROR_LENGTH)
