@@ -421,11 +421,11 @@ def cobs(data: bytes) -> bytes:
 def frame_vectors(spec: Spec) -> str:
     payloads = [b"", b"\0", b"\x01", bytes(16), bytes(range(1, 201)), bytes(range(240)), b"\xff" * 240, b"\0\xff" * 120]
     kinds = [kind["code"] for kind in spec["frame"]["kinds"].values()]
-    lines = [f"# {BY}", "# kind message session offset payload(hex, - for none) frame(hex, with its closing zero)"]
+    lines = [f"# {BY}", "# kind message session offset payload(hex, - for none) frame(hex, with its zeros)"]
     for i, payload in enumerate(payloads):
         kind, message, session, offset = kinds[i % len(kinds)], i * 37 % 256, i * 8191 % 65536, i * 0x1010101
         raw = struct.pack("<BBHI", kind, message, session, offset) + payload
-        encoded = cobs(raw + struct.pack("<I", zlib.crc32(raw))) + b"\0"
+        encoded = b"\0" + cobs(raw + struct.pack("<I", zlib.crc32(raw))) + b"\0"
         lines.append(f"{kind} {message} {session} {offset} {payload.hex() or '-'} {encoded.hex()}")
     return "\n".join(lines) + "\n"
 

@@ -102,7 +102,8 @@ void tfl_frame_begin(struct tfl_encoder *e, uint8_t *out, const struct tfl_frame
     uint8_t header[TFL_FRAME_HEADER_BYTES];
 
     e->out = out;
-    e->length = 0;
+    e->out[0] = 0; /* ends whatever stood on the line: text that was printed, half a frame */
+    e->length = 1;
     e->crc = 0;
     block_begin(e);
     header[0] = frame->kind;

@@ -1,4 +1,4 @@
-/* Frames: COBS(header | payload | CRC-32) 0x00. The decoder believes no byte; the encoder writes into the caller's buffer. */
+/* Frames: 0x00 COBS(header | payload | CRC-32) 0x00. The decoder believes no byte; the encoder writes into the caller's buffer. */
 #ifndef TFL_FRAME_H
 #define TFL_FRAME_H
 
@@ -9,8 +9,8 @@
 
 #define TFL_FRAME_CRC_BYTES 4u
 #define TFL_FRAME_BYTES (TFL_FRAME_HEADER_BYTES + TFL_CHUNK + TFL_FRAME_CRC_BYTES)
-/* One more byte for each 254 begun, and the closing zero. */
-#define TFL_FRAME_ENCODED_BYTES (TFL_FRAME_BYTES + TFL_FRAME_BYTES / 254u + 2u)
+/* One more byte for each 254 begun, and the two zeros. */
+#define TFL_FRAME_ENCODED_BYTES (TFL_FRAME_BYTES + TFL_FRAME_BYTES / 254u + 3u)
 
 struct tfl_frame {
     uint8_t kind;

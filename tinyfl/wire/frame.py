@@ -1,4 +1,4 @@
-"""Frames: COBS(header | payload | CRC-32) 0x00, as ``firmware/core/frame.c`` writes and reads them."""
+"""Frames: 0x00 COBS(header | payload | CRC-32) 0x00, as ``firmware/core/frame.c`` writes and reads them."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def cobs_decode(data: bytes) -> bytes:
 
 
 def encode_frame(frame: Frame) -> bytes:
-    """The bytes on the wire, with the closing zero."""
+    """The bytes on the wire. The zero before them ends whatever stood there: printed text, half a frame."""
     raw = struct.pack(HEADER_FORMAT, frame.kind, frame.message, frame.session, frame.offset) + frame.payload
-    return cobs_encode(raw + struct.pack("<I", zlib.crc32(raw))) + b"\0"
+    return b"\0" + cobs_encode(raw + struct.pack("<I", zlib.crc32(raw))) + b"\0"
 
 
 def decode_frame(data: bytes) -> Frame:
