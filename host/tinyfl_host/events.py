@@ -27,6 +27,13 @@ class Bytes:
 
 
 @dataclass(frozen=True)
+class Step:
+    """What is done before the first round, for people."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class RunStart:
     """The run's folder, its boards and settings; ``round`` is the last round that is over already (resumed runs)."""
 
@@ -110,7 +117,7 @@ class RunDone:
     dropped: int
 
 
-Event = RunStart | BoardJoined | BoardDropped | RoundStart | Evaluated | RoundDone | LocalOnly | RunDone
+Event = Step | RunStart | BoardJoined | BoardDropped | RoundStart | Evaluated | RoundDone | LocalOnly | RunDone
 Emit = Callable[[Event], None]
 
 

@@ -59,7 +59,7 @@ class Board(Protocol):
 
 @dataclass(frozen=True)
 class Member:
-    """One board of a run. ``index``: its number in seeds. ``link``: a link string, ``emu:ENV``, ``posix`` or ``twin``."""
+    """One board of a run. ``index``: its number in seeds; ``link``: link string, ``emu:ENV``, ``posix`` or ``twin``."""
 
     name: str
     index: int

@@ -1,0 +1,53 @@
+"""``tinyfl evaluate``: how good a head is on the boards' test data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tinyfl_host.cli import console
+
+
+@click.command(
+    epilog=console.examples(
+        "tinyfl evaluate models/har --on posix",
+        "tinyfl evaluate models/har --on emu:qemu-m4 --run 0001 --json",
+        "tinyfl evaluate models/har --on serial:/dev/ttyACM0,115200 --run build/har/runs/0001",
+    )
+)
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--on", metavar="LINK", help="What to boot (emu:ENV, posix, twin), or the link of one board.")
+@click.option("--fleet", type=click.Path(path_type=Path), metavar="FILE", help="A fleet.toml that names the boards.")
+@click.option("--boards", type=int, metavar="N", help="How many boards [all of the draw].")
+@click.option("--draw", type=int, default=0, show_default=True, metavar="K", help="Which users are never seen.")
+@click.option("--run", metavar="RUN", help="The final head of this run [the head as it was compiled].")
+@console.json_option
+def command(recipe: Path, as_json: bool, **options: Any) -> None:
+    """Measure a head on the boards' own test data.
+
+    Without --run it is the head that was compiled into the firmware.
+    """
+    from tinyfl_host.events import BoardDropped, Event
+    from tinyfl_host.launch import Request, evaluate
+
+    def show(event: Event) -> None:
+        if isinstance(event, BoardDropped):
+            console.log(f"{event.board} dropped in {event.phase}: {event.reason}")
+
+    run = options.pop("run")
+    request = Request(recipe, options["on"], options["fleet"], options["boards"], given={"draw": options["draw"]})
+    score, rows = evaluate(request, run, show)
+    if as_json:
+        boards = [{"board": r.board, "samples": r.samples, "correct": r.correct} for r in rows]
+        whole = {"clients": score.clients, "unseen": score.unseen}
+        console.document({"recipe": str(recipe), "run": run, "accuracy": whole, "boards": boards})
+        return
+    lines = [(r.board, r.samples, r.correct, _percent(r.correct / r.samples if r.samples else None)) for r in rows]
+    console.result(console.table(("board", "samples", "right", "accuracy"), lines))
+    console.result(f"\nclients {_percent(score.clients)}, never-seen users {_percent(score.unseen)}")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"

@@ -1,0 +1,193 @@
+"""Starts a run, or goes on with one: settles what it runs on, opens its ledger, brings up its boards, runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyfl.errors import ConfigError, Interrupted, QuorumError, UsageError
+from tinyfl.reference.head import broadcast
+from tinyfl_host.crew import Crew
+from tinyfl_host.evaluation import accuracy, measure
+from tinyfl_host.events import Accuracy, Emit, RunDone, RunStart, Step
+from tinyfl_host.fleet import Member, read_fleet
+from tinyfl_host.ledger import Ledger, MetricRow, find_run
+from tinyfl_host.links import SCHEMES
+from tinyfl_host.links.trace import Trace
+from tinyfl_host.recipe import Recipe
+from tinyfl_host.rounds import Plan
+from tinyfl_host.runs import run_rounds
+from tinyfl_host.scenario import Scenario, bring_up, load_model, prepare, recipe_members
+from tinyfl_host.settings import Settings, resettle, settle
+
+NAMED = "fleet"  # settings.on of a run whose boards a fleet.toml names
+
+
+@dataclass(frozen=True)
+class Request:
+    """What ``tinyfl run`` was asked for; ``given`` holds the settings that were named (None: not)."""
+
+    folder: Path
+    on: str | None = None
+    fleet: Path | None = None
+    boards: int | None = None
+    resume: str | None = None  # a run's name or folder, "" for the last unfinished one
+    trace: Path | None = None
+    given: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def launch(request: Request, emit: Emit) -> RunDone:
+    """Runs all rounds that are not done yet. Raises Interrupted, with how to go on, where Ctrl-C ended it."""
+    if request.on and request.fleet:
+        raise UsageError("--on and --fleet both say where the boards are", "give one of them")
+    emit(Step(f"compiling {request.folder}"))
+    model = load_model(request.folder)
+    if request.resume is None:
+        members = _new_members(request, model[0])
+        settings = settle(model[0], request.on or NAMED, len(members), request.given)
+        scenario = prepare(model, members)
+        plan = _plan(scenario, settings)
+        ledger = Ledger.create(scenario.runs, scenario.identity, dataclasses.asdict(settings), _documents(members))
+    else:
+        runs = model[1].folder / "runs"
+        ledger = Ledger(find_run(runs, request.resume or None, unfinished=True))
+        scenario, settings = _kept(request, model, ledger)
+        plan = _plan(scenario, settings)
+        ledger.change_settings(dataclasses.asdict(settings))
+    with ledger:
+        try:
+            return _run(request, scenario, plan, ledger, emit)
+        except KeyboardInterrupt as error:
+            last = ledger.last_round()
+            done = "before round 1" if last is None else f"after round {last.round} of {settings.rounds}"
+            raise Interrupted(f"interrupted {done}", _resume_hint(request.folder, ledger)) from error
+
+
+def evaluate(request: Request, run: str | None, emit: Emit) -> tuple[Accuracy, list[MetricRow]]:
+    """How good the compiled head, or the final head of ``run``, is on the boards. QuorumError where none answers."""
+    model = load_model(request.folder)
+    members = _evaluated_members(request, model[0])
+    scenario = prepare(model, members)
+    settings = settle(model[0], request.on or NAMED, len(members), request.given)
+    weights = Plan(scenario.format, settings).initial
+    if run is not None:
+        weights = _final_head(scenario, run)
+    with bring_up(scenario) as fleet, Crew(fleet, emit) as crew:
+        rows = measure(crew, weights, 0, settings.deadline)
+    if not rows:
+        reasons = "".join(f"\n{drop.board}, {drop.phase}: {drop.reason}" for drop in crew.drops)
+        raise QuorumError(f"no board answered{reasons}", "mend the boards and try again")
+    return accuracy(members, rows), rows
+
+
+def _evaluated_members(request: Request, recipe: Recipe) -> list[Member]:
+    """As for a run; one link alone is one board, with its own data."""
+    scheme = (request.on or "").partition(":")[0]
+    if request.fleet is None and scheme in SCHEMES and scheme not in ("emu", "posix"):
+        return [Member("board", 0, str(request.on))]
+    return _new_members(request, recipe)
+
+
+def _final_head(scenario: Scenario, run: str) -> npt.NDArray[np.int16]:
+    with Ledger(find_run(scenario.runs, run), write=False) as ledger:
+        model, last = ledger.identity()["model"], ledger.last_round()
+        if model != scenario.identity["model"]:
+            now = scenario.identity["model"]
+            raise ConfigError(f"run {run} trained the model {model[:16]}, {scenario.recipe.folder} now is {now[:16]}")
+        if last is None:
+            raise ConfigError(f"run {run} ended before its first round", "go on with --resume")
+        return broadcast(last.master.astype(np.int64))
+
+
+def _run(request: Request, scenario: Scenario, plan: Plan, ledger: Ledger, emit: Emit) -> RunDone:
+    trace = Trace(request.trace) if request.trace else None
+    try:
+        _announce(scenario, plan, ledger, emit)
+        with bring_up(scenario, trace) as fleet, Crew(fleet, emit) as crew:
+            return run_rounds(crew, plan, ledger, emit)
+    finally:
+        if trace is not None:
+            trace.close()
+
+
+def _announce(scenario: Scenario, plan: Plan, ledger: Ledger, emit: Emit) -> None:
+    last = ledger.last_round()
+    settings = dataclasses.asdict(plan.settings)
+    boards = [{key: value for key, value in _document(m).items() if key != "data"} for m in scenario.members]
+    model = scenario.artifacts.manifest["hash"]
+    emit(RunStart(str(ledger.folder), scenario.recipe.name, model, boards, settings, last.round if last else 0))
+    emit(Step(f"bringing up {len(scenario.members)} boards"))
+
+
+def _new_members(request: Request, recipe: Recipe) -> list[Member]:
+    if request.fleet:
+        if request.boards is not None:
+            raise UsageError("--boards does not go with --fleet", "the fleet file names its boards")
+        return read_fleet(request.fleet)
+    if request.on is None:
+        raise UsageError(
+            "where are the boards? neither --on nor --fleet was given",
+            f"try: tinyfl run {request.folder} --on emu:qemu-m4",
+        )
+    return recipe_members(recipe, request.on, request.boards, request.given.get("draw") or 0)
+
+
+def _kept(request: Request, model: Any, ledger: Ledger) -> tuple[Scenario, Settings]:
+    """Scenario and settings of a run that was begun; UsageError or ConfigError naming both sides where they differ."""
+    name = ledger.folder.name
+    if ledger.result() is not None:
+        raise UsageError(f"run {name} is over", f"its report: tinyfl report {ledger.folder}")
+    given = {**request.given, "on": NAMED if request.fleet else request.on, "boards": request.boards}
+    settings = resettle(ledger.settings(), given, name)
+    try:
+        members = [Member(**document) for document in ledger.members()]
+    except TypeError as error:
+        raise ConfigError(f"run {name}: boards of another version: {error}", "start a new run") from error
+    if request.fleet:
+        members = _same_boards(members, read_fleet(request.fleet), request.fleet, name)
+    scenario = prepare(model, members)
+    for key, kept in ledger.identity().items():
+        now = scenario.identity.get(key)
+        if now != kept:
+            raise ConfigError(
+                f"run {name} was started with {key} {kept[:16]}, {request.folder} now has {key} {str(now)[:16]}",
+                "restore it, or start a new run without --resume",
+            )
+    return scenario, settings
+
+
+def _same_boards(kept: list[Member], now: list[Member], path: Path, run: str) -> list[Member]:
+    """The boards as the file names them now: a link may have changed, who they are may not."""
+    for before, after in zip(kept, now, strict=False):
+        if dataclasses.replace(after, link=before.link) != before:
+            raise UsageError(f"run {run} has the board {before}, {path} now says {after}", "only links may change")
+    if len(kept) != len(now):
+        raise UsageError(f"run {run} has {len(kept)} boards, {path} now names {len(now)}", "only links may change")
+    return now
+
+
+def _plan(scenario: Scenario, settings: Settings) -> Plan:
+    """Refuses, before anything is started, what no round could do."""
+    plan = Plan(scenario.format, settings)
+    clients = sum(member.trains for member in scenario.members)
+    if isinstance(settings.quorum, int) and settings.quorum > clients:
+        raise UsageError(f"a quorum of {settings.quorum} boards, {clients} train", "ask for fewer, or for a fraction")
+    _ = plan.rate, plan.local_rate
+    return plan
+
+
+def _documents(members: list[Member]) -> list[dict[str, Any]]:
+    return [_document(member) for member in members]
+
+
+def _document(member: Member) -> dict[str, Any]:
+    return dataclasses.asdict(member)
+
+
+def _resume_hint(folder: Path, ledger: Ledger) -> str:
+    return f"go on: tinyfl run {folder} --resume {ledger.folder.name}"

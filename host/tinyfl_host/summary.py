@@ -1,0 +1,171 @@
+"""What a ledger says about its run: the figures of the final table and of the reports, computed in one place."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinyfl.errors import ConfigError
+from tinyfl_host.evaluation import FEDERATED, LOCAL, accuracy, local_accuracy, share
+from tinyfl_host.events import Accuracy, LocalOnly
+from tinyfl_host.fleet import Member
+from tinyfl_host.ledger import DropRow, Ledger, MetricRow, RoundRow, UpdateRow
+from tinyfl_host.runs import head_sha256
+
+
+@dataclass(frozen=True)
+class RoundFigures:
+    """One round: accuracies are None where it was not measured."""
+
+    round: int
+    accuracy: Accuracy
+    boards: int
+    selected: int
+    shift: int
+    loss: float | None
+    bytes_up: int
+    bytes_down: int
+    payload_up: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class BoardFigures:
+    """One board; accuracies on its own test data."""
+
+    name: str
+    user: str
+    role: str
+    link: str
+    samples: int | None
+    before: float | None
+    after: float | None
+    local: float | None  # of the head that it learned alone
+    rounds: int
+    bytes_up: int
+    bytes_down: int
+    drops: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A whole run, finished or not."""
+
+    run: str
+    recipe: str
+    model: str
+    created: str
+    finished: str | None
+    settings: dict[str, Any]
+    before: Accuracy
+    after: Accuracy
+    local_only: LocalOnly
+    rounds: list[RoundFigures]
+    boards: list[BoardFigures]
+    drops: list[DropRow]
+    head_sha256: str
+    instructions_per_window: int | None
+    instructions_per_step: int | None
+
+    @property
+    def bytes_up(self) -> int:
+        """Board to host, all rounds."""
+        return sum(row.bytes_up for row in self.rounds)
+
+    @property
+    def bytes_down(self) -> int:
+        """Host to board, all rounds."""
+        return sum(row.bytes_down for row in self.rounds)
+
+    @property
+    def payload_up(self) -> int:
+        """The int8 deltas alone, all rounds."""
+        return sum(row.payload_up for row in self.rounds)
+
+
+def summarise(ledger: Ledger) -> Summary:
+    """All figures of the run. Raises ConfigError where nothing was measured yet."""
+    rounds = ledger.rounds()
+    if not rounds:
+        raise ConfigError(f"{ledger.folder}: the run ended before anything was measured", "go on with --resume")
+    members = [Member(**document) for document in ledger.members()]
+    metrics, updates, drops = ledger.metrics(), ledger.updates(), ledger.drops()
+    federated = _by_round([row for row in metrics if row.model == FEDERATED])
+    measured = sorted(federated)
+    created, finished = ledger.times()
+    return Summary(
+        run=str(ledger.folder),
+        recipe=ledger.identity()["recipe"],
+        model=ledger.identity()["model"],
+        created=created,
+        finished=finished,
+        settings=ledger.settings(),
+        before=accuracy(members, federated[0]),
+        after=accuracy(members, federated[measured[-1]]),
+        local_only=local_accuracy(members, ledger),
+        rounds=[_round(row, members, federated, updates) for row in rounds],
+        boards=[_board(m, metrics, federated[measured[-1]], updates, drops) for m in members],
+        drops=drops,
+        head_sha256=head_sha256(rounds[-1].master.astype(np.int64)),
+        instructions_per_window=_mean(updates, "embed_instructions", "embeddings"),
+        instructions_per_step=_mean(updates, "step_instructions", "steps"),
+    )
+
+
+def _by_round(metrics: Sequence[MetricRow]) -> dict[int, list[MetricRow]]:
+    rounds: dict[int, list[MetricRow]] = defaultdict(list)
+    for row in metrics:
+        rounds[row.round].append(row)
+    return rounds
+
+
+def _round(
+    row: RoundRow,
+    members: Sequence[Member],
+    federated: dict[int, list[MetricRow]],
+    updates: Sequence[tuple[int, UpdateRow]],
+) -> RoundFigures:
+    own = [update for number, update in updates if number == row.round]
+    samples = sum(update.samples for update in own)
+    loss = sum(update.loss * update.samples for update in own) / samples if samples else None
+    score = accuracy(members, federated[row.round]) if row.round in federated else Accuracy(None, None)
+    counts = (row.bytes_up, row.bytes_down, row.payload_up, row.seconds)
+    return RoundFigures(row.round, score, len(own), len(row.selected), row.shift, loss, *counts)
+
+
+def _board(
+    member: Member,
+    metrics: Sequence[MetricRow],
+    last: Sequence[MetricRow],
+    updates: Sequence[tuple[int, UpdateRow]],
+    drops: Sequence[DropRow],
+) -> BoardFigures:
+    name = member.name
+    before = [row for row in metrics if row.model == FEDERATED and row.round == 0 and row.board == name]
+    local = [row for row in metrics if row.model == LOCAL + name and row.board == name]
+    own = [update for _, update in updates if update.board == name]
+    return BoardFigures(
+        name=name,
+        user=member.user,
+        role=member.role,
+        link=member.link,
+        samples=own[-1].samples if own else None,
+        before=share(before),
+        after=share([row for row in last if row.board == name]),
+        local=share(local),
+        rounds=len(own),
+        bytes_up=sum(update.bytes_up for update in own),
+        bytes_down=sum(update.bytes_down for update in own),
+        drops=sum(drop.board == name for drop in drops),
+    )
+
+
+def _mean(updates: Sequence[tuple[int, UpdateRow]], total: str, count: str) -> int | None:
+    """Instructions per piece, over all boards that count them."""
+    rows = [update for _, update in updates if getattr(update, total) is not None and getattr(update, count)]
+    pieces = sum(getattr(update, count) for update in rows)
+    return round(sum(getattr(update, total) for update in rows) / pieces) if pieces else None
