@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyfl.errors import ConfigError
+from tinyfl.errors import ConfigError, DataError
 from tinyfl.train import Progress, TrainResult, silent, train
 from tinyfl_host.dataset import lab_samples, load_samples
 from tinyfl_host.recipe import Recipe, call, load_function
@@ -35,6 +35,9 @@ def train_recipe(recipe: Recipe, progress: Progress = silent) -> TrainReport:
     Raises ConfigError where the recipe, its model, its data or TensorFlow cannot be used; nothing is written then.
     """
     training, test = lab_samples(recipe, load_samples(recipe))
+    if len(set(training.y.tolist())) < 2:
+        only = recipe.classes[training.y[0]]
+        raise DataError(f"{recipe.source}: the lab's training samples are all of class {only}", "training needs two")
 
     def build() -> Any:  # called once TensorFlow is set up, which the recipe's own import would undo
         return call(recipe, recipe.function, load_function(recipe, recipe.function))

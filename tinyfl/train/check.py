@@ -16,6 +16,10 @@ WEIGHTED = ("conv2d", "depthwise_conv2d", "dense")
 
 def check_model(model: Any, shape: tuple[int, ...], classes: int) -> None:
     """ConfigError where the Keras model does not take the samples or does not end in softmax over the classes."""
+    if not hasattr(model, "input_shape"):
+        raise ConfigError(
+            f"build() returned {type(model).__name__}, expected a Keras model", "docs/RECIPES.md shows one"
+        )
     seen_in, seen_out = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
     if seen_in != shape:
         raise ConfigError(f"the model takes {seen_in}, the samples are {shape}", "mend the model's Input or the data")
