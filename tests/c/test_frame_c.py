@@ -1,0 +1,94 @@
+"""frame.c and wire.c against the vectors, and against the Python side on streams of frames and garbage."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import zlib
+from pathlib import Path
+
+import pytest
+from support_runner import COMPILERS, FLAGS, ROOT, SANITIZE
+from support_vectors import unhex, vectors
+
+from tinyfl.wire import messages as wire
+from tinyfl.wire.frame import FrameDecoder
+
+CORE = ROOT / "firmware/core"
+
+
+@pytest.fixture(scope="module", params=COMPILERS)
+def probe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    program = tmp_path_factory.mktemp("frame") / "probe"
+    sources = [ROOT / "tests/c/frame_probe.c", CORE / "frame.c", CORE / "wire.c"]
+    command = [request.param, *FLAGS, *SANITIZE, f"-I{ROOT}/firmware/include", f"-I{CORE}", *map(str, sources)]
+    subprocess.run([*command, "-o", str(program)], check=True, timeout=60)
+    return program
+
+
+def ask(probe: Path, *lines: str) -> list[str]:
+    text = "".join(line + "\n" for line in lines)
+    done = subprocess.run([str(probe)], input=text, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_frames_equal_the_vectors(probe: Path) -> None:
+    rows = vectors("frames")
+    assert ask(probe, *(f"E {' '.join(row[:5])}" for row in rows)) == [row[5] for row in rows]
+    decoded = ask(probe, *(f"D {row[5]}" for row in rows))
+    assert decoded == [line for row in rows for line in (" ".join(row[:5]), "skipped 0")]
+
+
+def test_messages_equal_the_vectors(probe: Path) -> None:
+    """A body decoded and encoded again is the same, but for the array, which the encoder leaves to its caller."""
+    lines, expected = [], []
+    for name, text, *_ in vectors("messages"):
+        message = next(m for m in wire.MESSAGES.values() if name == m.NAME)
+        if not message.FIELDS:
+            continue
+        body, refused = unhex(text), str(wire.Status.ERROR_LENGTH.value)
+        lines.append(f"M {name} {text}")
+        expected.append(body[: message.BYTES].hex() or "-")
+        if message.BYTES:
+            lines.append(f"M {name} {body[: message.BYTES - 1].hex() or '-'}")
+            expected.append(refused)
+        if message.ARRAY in ("", "<i2"):
+            lines.append(f"M {name} {text.strip('-')}00")
+            expected.append(refused)
+    assert ask(probe, *lines) == expected
+
+
+def test_crc(probe: Path) -> None:
+    data = [b"", b"123456789", bytes(range(256)), bytes(1000)]
+    got = ask(probe, *(f"C {d.hex() or '-'}" for d in data))
+    assert got == [f"{zlib.crc32(d):08x}" for d in data]
+    assert got[1] == "cbf43926"  # the check value of CRC-32 in every catalogue
+
+
+def test_streams_are_decoded_as_by_the_host(probe: Path) -> None:
+    """Frames, cut and changed frames, garbage with and without zeros: the same frames and the same count of skips."""
+    rng = random.Random(5)
+    frames = [unhex(row[-1]) for row in vectors("frames")]
+    streams, expected = [], []
+    for _ in range(400):
+        stream = b"".join(damaged(rng, rng.choice(frames)) for _ in range(rng.randrange(1, 8))) + b"\0"
+        decoder = FrameDecoder(240)
+        for f in decoder.feed(stream):
+            expected.append(f"{f.kind} {f.message} {f.session} {f.offset} {f.payload.hex() or '-'}")
+        expected.append(f"skipped {decoder.skipped}")
+        streams.append(f"D {stream.hex()}")
+    assert ask(probe, *streams) == expected
+
+
+def damaged(rng: random.Random, frame: bytes) -> bytes:
+    """Mostly the frame itself, or cut, changed, or noise in its place."""
+    match rng.randrange(5):
+        case 0:
+            return frame[: rng.randrange(len(frame))]
+        case 1:
+            i = rng.randrange(len(frame))
+            return frame[:i] + bytes([frame[i] ^ 1 << rng.randrange(8)]) + frame[i + 1 :]
+        case 2:
+            return rng.randbytes(rng.randrange(1, 600))
+    return frame
