@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyfl.errors import ConfigError, Interrupted, QuorumError, UsageError
+from tinyfl.errors import ConfigError, Interrupted, LinkError, UsageError
 from tinyfl.reference.head import broadcast
 from tinyfl_host.crew import Crew
 from tinyfl_host.evaluation import accuracy, measure
@@ -69,7 +69,7 @@ def launch(request: Request, emit: Emit) -> RunDone:
 
 
 def evaluate(request: Request, run: str | None, emit: Emit) -> tuple[Accuracy, list[MetricRow]]:
-    """How good the compiled head, or the final head of ``run``, is on the boards. QuorumError where none answers."""
+    """How good the compiled head, or the final head of ``run``, is on the boards. LinkError where none answers."""
     model = load_model(request.folder)
     members = _evaluated_members(request, model[0])
     scenario = prepare(model, members)
@@ -81,7 +81,7 @@ def evaluate(request: Request, run: str | None, emit: Emit) -> tuple[Accuracy, l
         rows = measure(crew, weights, 0, settings.deadline)
     if not rows:
         reasons = "".join(f"\n{drop.board}, {drop.phase}: {drop.reason}" for drop in crew.drops)
-        raise QuorumError(f"no board answered{reasons}", "mend the boards and try again")
+        raise LinkError(f"no board answered{reasons}", "mend the boards and try again")
     return accuracy(members, rows), rows
 
 

@@ -1,0 +1,165 @@
+"""A fleet of numpy twins for tests of rounds, with a small head, and wrappers that make a board fail where it is told."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from support_tflite import small_classifier
+
+from tinyfl.compiler import compile_model
+from tinyfl.errors import LinkError
+from tinyfl.graph import HeadFormat
+from tinyfl.image import build_image
+from tinyfl.reference import embed
+from tinyfl.reference.board import TwinBoard
+from tinyfl_host.crew import Crew
+from tinyfl_host.events import Event, RunDone
+from tinyfl_host.fleet import Board, Member, Traffic
+from tinyfl_host.ledger import Ledger
+from tinyfl_host.rounds import Plan
+from tinyfl_host.runs import run_rounds
+from tinyfl_host.settings import Settings
+
+RANDOM = np.random.default_rng(4)
+X = RANDOM.integers(-128, 128, (240, 10, 1, 3)).astype(np.int8)
+MODEL = compile_model(small_classifier(), "small", X)
+Y = np.argsort(np.argsort(embed(MODEL.graph, X).sum(axis=1), kind="stable")) * 5 // len(X)  # a class: a range of norms
+
+
+class Failing:
+    """A board whose ``fail`` is called with (method, round) before each request; what it raises or does is the fault."""
+
+    def __init__(self, board: Board, fail: Callable[[str, int], None]) -> None:
+        self._board, self._fail, self._round = board, fail, 0
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._board, name)
+        if name == "close":
+            return method
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            if name in ("load", "train", "collect"):
+                self._round = arguments[0]
+            self._fail(name, self._round)
+            return method(*arguments, **named)
+
+        return call
+
+
+class TwinFleet:
+    """Members with twins; ``faults`` by the member's name."""
+
+    def __init__(self, members: Sequence[Member], faults: dict[str, Callable[[str, int], None]] | None = None) -> None:
+        self.members = tuple(members)
+        self.faults = faults or {}
+        self.opened: list[str] = []
+
+    def open(self, member: Member, traffic: Traffic) -> Board:
+        """A fresh board: it forgets what it trained, as after a reset."""
+        self.opened.append(member.name)
+        board = twin(member)
+        return Failing(board, self.faults[member.name]) if member.name in self.faults else board  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """Nothing was booted."""
+
+
+def head_format() -> HeadFormat:
+    """The small model's head."""
+    assert MODEL.head is not None
+    return MODEL.head
+
+
+def samples(index: int) -> tuple[Any, Any, Any, Any]:
+    """What board ``index`` holds: 20 samples to train on, board 2 has seven, board 9 none; 12 to test."""
+    own = slice(index * 32 % 208, index * 32 % 208 + 32)
+    x, y, train = X[own], Y[own], {2: 7, 9: 0}.get(index, 20)
+    return x[:train], y[:train], x[20:], y[20:]
+
+
+def twin(member: Member) -> TwinBoard:
+    """The member's board in numpy."""
+    return TwinBoard(MODEL.graph, head_format(), *samples(member.index), name=member.name)
+
+
+def image(member: Member) -> bytes:
+    """The member's samples for a board that is emulated."""
+    return build_image(*samples(member.index), member.name)
+
+
+def members(clients: int = 4, unseen: int = 1) -> list[Member]:
+    """``b0``, ``b1``, ...: the clients first."""
+    roles = ["client"] * clients + ["unseen"] * unseen
+    return [Member(f"b{i}", i, "twin", f"u{i}", role) for i, role in enumerate(roles)]
+
+
+def settings(**changes: Any) -> Settings:
+    """Three rounds of two epochs with seed 3."""
+    base = Settings("twin", 5, 0, 3, 2, 0.5, 0.25, 1.0, 0.5, 20.0, True, 3, 1)
+    return dataclasses.replace(base, **changes)
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What a run came to."""
+
+    done: RunDone | None
+    events: list[Event]
+    ledger: Path
+    fleet: TwinFleet
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        """The events of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def run(
+    folder: Path,
+    fleet: TwinFleet | None = None,
+    plan: Settings | None = None,
+    *,
+    resume: bool = False,
+    stop: Callable[[Event], None] | None = None,
+) -> Outcome:
+    """A run in ``folder``; ``stop`` sees each event and may raise."""
+    fleet, plan = fleet or TwinFleet(members()), plan or settings()
+    events: list[Event] = []
+
+    def emit(event: Event) -> None:
+        events.append(event)
+        if stop:
+            stop(event)
+
+    documents = [dataclasses.asdict(member) for member in fleet.members]
+    if resume:
+        ledger = Ledger(folder / "0001")
+    else:
+        ledger = Ledger.create(folder, {"recipe": "small", "model": "00"}, dataclasses.asdict(plan), documents)
+    with ledger, Crew(fleet, emit) as crew:  # type: ignore[arg-type]
+        done = run_rounds(crew, Plan(head_format(), plan), ledger, emit)
+    return Outcome(done, events, ledger.folder, fleet)
+
+
+def raising(method: str, *rounds: int) -> Callable[[str, int], None]:
+    """A fault: the link is gone in ``method`` of these rounds."""
+
+    def fail(name: str, round: int) -> None:
+        if name == method and round in rounds:
+            raise LinkError("the cable is out")
+
+    return fail
+
+
+def hanging(method: str, *rounds: int) -> Callable[[str, int], None]:
+    """A fault: ``method`` never returns in these rounds."""
+
+    def fail(name: str, round: int) -> None:
+        if name == method and round in rounds:
+            threading.Event().wait()
+
+    return fail
