@@ -6,6 +6,8 @@ PlatformIO needs no network this way: our platform downloads nothing, and the on
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import json
@@ -14,11 +16,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyfl.errors import ToolError
-from tinyfl_host.artifacts import Artifacts
+from tinyfl.errors import ConfigError, ToolError
+from tinyfl_host.artifacts import Artifacts, write_atomically
 from tinyfl_host.boards import BoardSpec, board, project_root
 
 APPS = {"node": "main", "profile": "profile"}  # firmware/app/<...>.c
@@ -51,25 +54,58 @@ def build_firmware(artifacts: Artifacts, env: str, app: str = "node", *, oversiz
     boundless memory: to measure what does not fit. Raises FitError, or ToolError where a tool is missing or fails.
     """
     spec = board(env)
-    target = artifacts.folder / env / (("firmware" if app == "node" else app) + ("-oversize" if oversize else ""))
-    elf, stamp = target.with_suffix(".elf"), target.with_suffix(".inputs")
+    if app not in APPS or not (project_root() / "firmware" / "ports" / spec.port).is_dir():
+        raise ConfigError(f"{env} has no {app} firmware: firmware/ports/{spec.port} is missing", "docs/PORTING.md")
+    elf = artifacts.folder / env / (("firmware" if app == "node" else app) + ("-oversize" if oversize else "") + ".elf")
     inputs = _inputs_hash(artifacts, env, app)
-    if elf.is_file() and stamp.is_file() and stamp.read_text() == inputs:
+    if _is_built(elf, inputs):
         return elf
     _need_compiler(spec)
-    stamp.unlink(missing_ok=True)
-    built = _run_pio(artifacts, spec, app, oversize)
-    elf.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(built, elf)
-    if spec.cpu:
-        _tool(["arm-none-eabi-objcopy", "-O", "binary", str(elf), str(elf.with_suffix(".bin"))])
-    stamp.write_text(inputs)
+    with _lock():
+        if not _is_built(elf, inputs):  # by another process while this one waited
+            _put(spec, _run_pio(artifacts, spec, app, oversize), elf, inputs)
     return elf
 
 
-def pio_environment(spec: BoardSpec | None = None) -> dict[str, str]:
+def _is_built(elf: Path, inputs: str) -> bool:
+    stamp = elf.with_suffix(".inputs")
+    return elf.is_file() and stamp.is_file() and stamp.read_text() == inputs
+
+
+def _put(spec: BoardSpec, built: Path, elf: Path, inputs: str) -> None:
+    """The ELF and its flat image into place; the stamp comes last. A board that runs the old file keeps it."""
+    stamp = elf.with_suffix(".inputs")
+    try:
+        stamp.unlink(missing_ok=True)
+        write_atomically(elf, built.read_bytes())
+        elf.chmod(0o755)
+        if spec.cpu:
+            _tool(["arm-none-eabi-objcopy", "-O", "binary", str(elf), str(elf.with_suffix(".bin"))])
+        write_atomically(stamp, inputs.encode())
+    except OSError as error:
+        raise ConfigError(f"{error.filename or elf}: {error.strerror}", "make room or permit writing there") from error
+
+
+@contextlib.contextmanager
+def _lock() -> Iterator[None]:
+    """One PlatformIO at a time: builds share its core directory. The lock goes with the process that holds it."""
+    path = _core() / "tinyfl.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise ConfigError(f"{error.filename or path}: {error.strerror}", "make room or permit writing there") from error
+
+
+def _core() -> Path:
+    return project_root() / "build" / ".platformio"
+
+
+def pio_environment() -> dict[str, str]:
     """Environment variables for ``pio``: the project's own core directory, no telemetry, no look for updates."""
-    core = prepare_core(project_root() / "build" / ".platformio")
+    core = prepare_core(_core())
     return {
         **os.environ,
         "PLATFORMIO_CORE_DIR": str(core),
