@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "firmware/core"
+FOUND = ROOT / "build/fuzz"
 COMPILERS = ("clang-14", "clang")
 SANITIZE = "-fsanitize=fuzzer,address,undefined"
 FLAGS = ["-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fno-sanitize-recover=all"]
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> int:
         print(f"error: needs clang with libFuzzer, and targets among {', '.join(SOURCES)}", file=sys.stderr)
         print("hint: apt-get install clang-14 libclang-rt-14-dev", file=sys.stderr)
         return 6 if compiler is None else 2
-    failed = [target for target in targets if run(build(target, ROOT / "build/fuzz", compiler), seconds) != 0]
+    failed = [target for target in targets if run(build(target, FOUND, compiler), seconds) != 0]
     if failed:
         print(f"error: {', '.join(failed)} found something, see above", file=sys.stderr)
     return 8 if failed else 0

@@ -65,6 +65,45 @@ static void poll(struct tfl_session *s)
     }
 }
 
+enum flags { ANY_SESSION = 1, WHOLE_OPEN = 2, FITTING_DATA = 4, LONG_OPEN = 8, ZEROS = 16 };
+
+static void set_digest(uint8_t *payload, const uint8_t *body, uint32_t length)
+{
+    uint32_t crc = tfl_crc32(0, body, length);
+
+    for (unsigned i = 0; i < 4u; i++) {
+        payload[1u + i] = (uint8_t)(crc >> (8u * i));
+    }
+}
+
+/* What a fuzzer would not guess: lengths and digests that agree. Returns the length of the payload. */
+static uint32_t make_fit(const struct tfl_session *s, struct tfl_frame *frame, unsigned flags, uint8_t *payload,
+                         uint32_t length)
+{
+    static const uint8_t zeros[BODY_BYTES];
+
+    if ((flags & ZEROS) != 0u) {
+        memset(payload + 1, 0, TFL_CHUNK - 1u);
+    }
+    if ((flags & WHOLE_OPEN) != 0u && length >= 5u) {
+        frame->kind = TFL_FRAME_OPEN;
+        frame->offset = length - 5u;
+        set_digest(payload, payload + 5, length - 5u);
+    } else if ((flags & LONG_OPEN) != 0u) {
+        frame->kind = TFL_FRAME_OPEN;
+        frame->offset = frame->offset < BODY_BYTES ? frame->offset : BODY_BYTES;
+        set_digest(payload, zeros, frame->offset);
+        return 5u;
+    } else if ((flags & FITTING_DATA) != 0u) {
+        frame->kind = TFL_FRAME_DATA;
+        frame->offset = frame->offset / TFL_CHUNK % 3u * TFL_CHUNK;
+        payload[0] = (flags & ZEROS) != 0u ? 0u : payload[0];
+        length = s->length > frame->offset ? s->length - frame->offset : 0u;
+        return length < TFL_CHUNK ? length : TFL_CHUNK;
+    }
+    return length;
+}
+
 /* kind, message, session, offset in quarter chunks, flags, payload length, payload: returns what is left. */
 static size_t send_frame(struct tfl_session *s, struct line *line, const uint8_t *data, size_t size)
 {
@@ -75,21 +114,13 @@ static size_t send_frame(struct tfl_session *s, struct line *line, const uint8_t
 
     frame.kind = data[0] % 8u;
     frame.message = data[1] % 8u;
-    frame.session = (data[4] & 1u) != 0u ? data[2] : 1u;
+    frame.session = (data[4] & ANY_SESSION) != 0u ? data[2] : 1u;
     frame.offset = data[3] * (TFL_CHUNK / 4u);
     length = length < TFL_CHUNK ? length : TFL_CHUNK;
     take = take < length ? take : length;
     memset(payload, 0, sizeof payload);
     memcpy(payload, data + 6, take);
-    if ((data[4] & 2u) != 0u && length >= 5u) { /* an OPEN with its body: length and digest that agree */
-        uint32_t crc = tfl_crc32(0, payload + 5, length - 5u);
-
-        frame.kind = TFL_FRAME_OPEN;
-        frame.offset = length - 5u;
-        for (unsigned i = 0; i < 4u; i++) {
-            payload[1u + i] = (uint8_t)(crc >> (8u * i));
-        }
-    }
+    length = make_fit(s, &frame, data[4], payload, length);
     tfl_frame_begin(&encoder, out, &frame);
     tfl_frame_add(&encoder, payload, length);
     line->next = out;
