@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tinyfl.errors import BoardError, DeadlineError, FrameError, LinkError, MismatchError
+from tinyfl.errors import DeadlineError, FrameError, LinkError, MismatchError
 from tinyfl.wire import messages as wire
 from tinyfl.wire.frame import MAX_PAYLOAD
 from tinyfl.wire.packing import Message
@@ -91,7 +91,7 @@ class Node:
         """The delta in units of 2^shift; raises FrameError where it is of another round or size."""
         delta = self._ask(wire.Collect(round, 0, shift, seed), wire.Delta, deadline)
         if delta.round != round:
-            raise self._void(FrameError(f"{self.name}: asked for round {round}, the DELTA is of round {delta.round}"))
+            raise self._liar(f"asked for round {round}, the DELTA is of round {delta.round}")
         self._check_count("DELTA", len(delta.deltas))
         self.payload_up += len(delta.deltas)
         return delta
@@ -111,7 +111,7 @@ class Node:
         reply = self._ask(wire.Infer(np.ravel(x)), wire.Inferred, deadline)
         if self.welcome is not None and len(reply.output) != self.welcome.output_bytes:
             count, expected = len(reply.output), self.welcome.output_bytes
-            raise self._void(FrameError(f"{self.name}: INFERRED holds {count} outputs, the board said {expected}"))
+            raise self._liar(f"INFERRED holds {count} outputs, the board said {expected}")
         return reply.ticks, reply.output
 
     def feed(self, split: int, label: int, x: npt.NDArray[np.int8], *, deadline: float = 60.0) -> wire.Fed:
@@ -127,10 +127,10 @@ class Node:
         self._number = self._number % 0xFFFF + 1
         return self._number
 
-    def _void(self, error: BoardError | FrameError) -> BoardError | FrameError:
+    def _liar(self, message: str) -> FrameError:
         """The error of a board that contradicts itself: nothing of this session is believed any more."""
         self._session = None
-        return error
+        return FrameError(f"{self.name}: {message}", "build and flash the firmware again")
 
     def _ask(self, request: Message, expected: type[Reply], deadline: float) -> Reply:
         """One request and its reply, after HELLO if no session is open."""
@@ -209,17 +209,14 @@ class Node:
                 check_protocol(body, self.name)
             return expected.unpack(body)
         except FrameError as error:
-            self._session = None
-            raise FrameError(f"{self.name}: {request.NAME}: {error.message}", "flash the firmware again") from error
+            raise self._liar(f"{request.NAME}: {error.message}") from error
         except MismatchError:
             self._session = None
             raise
 
     def _check_welcome(self, welcome: wire.Welcome) -> wire.Welcome:
         if not LEAST_CHUNK <= welcome.chunk <= MAX_PAYLOAD:
-            raise self._void(
-                FrameError(f"{self.name}: a chunk of {welcome.chunk} bytes, legal are {LEAST_CHUNK} to {MAX_PAYLOAD}")
-            )
+            raise self._liar(f"a chunk of {welcome.chunk} bytes, legal are {LEAST_CHUNK} to {MAX_PAYLOAD}")
         return welcome
 
     def _check_count(self, message: str, count: int) -> None:
@@ -227,7 +224,7 @@ class Node:
         welcome = self.welcome
         expected = 0 if welcome is None else (welcome.head_features + 1) * welcome.head_classes
         if count != expected:
-            raise self._void(FrameError(f"{self.name}: {message} holds {count} weights, the head has {expected}"))
+            raise self._liar(f"{message} holds {count} weights, the head has {expected}")
 
 
 def check_protocol(welcome: bytes, board: str) -> None:

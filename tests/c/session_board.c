@@ -11,7 +11,8 @@ struct board {
     struct tfl_port port;
     uint8_t in[BUFFER_BYTES], out[BUFFER_BYTES];
     uint32_t in_next, in_end, out_end;
-    uint32_t burst; /* read gives at most so many bytes at once */
+    uint32_t burst;  /* read gives at most so many bytes at once */
+    uint32_t budget; /* bytes read and written until the link fails */
     uint8_t body[];
 };
 
@@ -22,6 +23,10 @@ static int board_read(void *context, uint8_t *data, size_t size)
 
     count = count < size ? count : size;
     count = count < b->burst ? count : b->burst;
+    if (count > b->budget) {
+        return TFL_ERROR_LINK;
+    }
+    b->budget -= (uint32_t)count;
     memcpy(data, b->in + b->in_next, count);
     b->in_next += (uint32_t)count;
     return (int)count;
@@ -31,9 +36,10 @@ static int board_write(void *context, const uint8_t *data, size_t size)
 {
     struct board *b = context;
 
-    if (size > BUFFER_BYTES - b->out_end) {
+    if (size > BUFFER_BYTES - b->out_end || size > b->budget) {
         return TFL_ERROR_LINK;
     }
+    b->budget -= (uint32_t)size;
     memcpy(b->out + b->out_end, data, size);
     b->out_end += (uint32_t)size;
     return (int)size;
@@ -45,12 +51,18 @@ struct board *board_new(uint32_t body_bytes, uint32_t burst)
 
     if (b != NULL) {
         b->burst = burst;
+        b->budget = UINT32_MAX;
         b->port.context = b;
         b->port.read = board_read;
         b->port.write = board_write;
         tfl_session_init(&b->session, &b->port, b->body, body_bytes);
     }
     return b;
+}
+
+void board_budget(struct board *b, uint32_t bytes)
+{
+    b->budget = bytes;
 }
 
 void board_free(struct board *b)

@@ -330,6 +330,29 @@ def test_hostile_opens_and_chunks_change_nothing(library: ctypes.CDLL) -> None:
     assert (ack.offset, ack.payload, done.payload[0]) == (len(body), b"\x02", wire.Done.TYPE)
 
 
+def test_a_link_that_fails_after_any_byte_is_reported(library: ctypes.CDLL) -> None:
+    """Reading or writing fails for good after n bytes: poll and reply say so, whatever n is."""
+    stream = b"".join(
+        map(encode_frame, [HELLO, opened(wire.Pull.TYPE, b"", 1), Frame(FrameKind.ACK, 1, 9, 0, b"\xff")])
+    )
+    reply = bytes(600)
+    outcomes = []
+    for budget in range(2600):
+        board = ctypes.c_void_p(library.board_new(700, 16))
+        library.board_budget(board, budget)
+        library.board_receive(board, stream, len(stream))
+        status = 1
+        while status > 0:
+            status = library.board_poll(board)
+            if status > 0:
+                status = library.board_reply(board, wire.Weights.TYPE, reply, len(reply)) or 1
+        assert status in (0, wire.Status.ERROR_LINK)
+        outcomes.append(status)
+        library.board_free(board)
+    needed = outcomes.index(0)
+    assert needed > 1200 and set(outcomes[needed:]) == {0}
+
+
 def test_logs_reach_the_host_beside_messages(library: ctypes.CDLL) -> None:
     node, link = make(library)
     node.hello()
