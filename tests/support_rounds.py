@@ -1,9 +1,10 @@
-"""A fleet of numpy twins for tests of rounds, with a small head, and wrappers that make a board fail where it is told."""
+"""A fleet of numpy twins of a small model for tests of rounds, and boards that fail where they are told."""
 
 from __future__ import annotations
 
 import dataclasses
 import threading
+import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,14 @@ from tinyfl.graph import HeadFormat
 from tinyfl.image import build_image
 from tinyfl.reference import embed
 from tinyfl.reference.board import TwinBoard
+from tinyfl_host.boards import board
 from tinyfl_host.crew import Crew
+from tinyfl_host.emulate import Emulator, boot
 from tinyfl_host.events import Event, RunDone
-from tinyfl_host.fleet import Board, Member, Traffic
+from tinyfl_host.fleet import Board, Fleet, Member, Traffic
 from tinyfl_host.ledger import Ledger
+from tinyfl_host.links import Link
+from tinyfl_host.node import Node
 from tinyfl_host.rounds import Plan
 from tinyfl_host.runs import run_rounds
 from tinyfl_host.settings import Settings
@@ -32,7 +37,7 @@ Y = np.argsort(np.argsort(embed(MODEL.graph, X).sum(axis=1), kind="stable")) * 5
 
 
 class Failing:
-    """A board whose ``fail`` is called with (method, round) before each request; what it raises or does is the fault."""
+    """A board whose ``fail`` is called with (method, round) before each request; what it does is the fault."""
 
     def __init__(self, board: Board, fail: Callable[[str, int], None]) -> None:
         self._board, self._fail, self._round = board, fail, 0
@@ -51,6 +56,29 @@ class Failing:
         return call
 
 
+class ProcessFleet(Fleet):
+    """Posix processes or QEMU machines with the small model; ``faults`` by the member's name."""
+
+    def __init__(self, env: str, firmware: Path, members: Sequence[Member]) -> None:
+        self.faults: dict[str, Callable[[str, int], None]] = {}
+
+        def started(member: Member) -> Emulator:
+            return boot(board(env), firmware, image(member), name=member.name)
+
+        def node(member: Member, link: Link) -> Node:
+            return Node(link, MODEL.manifest, member.name)
+
+        link = "posix" if env == "posix" else f"emu:{env}"
+        super().__init__([dataclasses.replace(m, link=link) for m in members], started, node, twin)
+
+    def open(self, member: Member, traffic: Traffic) -> Board:
+        """See Fleet."""
+        opened = super().open(member, traffic)
+        if member.name not in self.faults:
+            return opened
+        return typing.cast(Board, Failing(opened, self.faults[member.name]))
+
+
 class TwinFleet:
     """Members with twins; ``faults`` by the member's name."""
 
@@ -63,7 +91,7 @@ class TwinFleet:
         """A fresh board: it forgets what it trained, as after a reset."""
         self.opened.append(member.name)
         board = twin(member)
-        return Failing(board, self.faults[member.name]) if member.name in self.faults else board  # type: ignore[return-value]
+        return typing.cast(Board, Failing(board, self.faults[member.name])) if member.name in self.faults else board
 
     def close(self) -> None:
         """Nothing was booted."""
@@ -111,7 +139,7 @@ class Outcome:
     done: RunDone | None
     events: list[Event]
     ledger: Path
-    fleet: TwinFleet
+    fleet: Any
 
     def of(self, kind: type[Any]) -> list[Any]:
         """The events of one kind."""
@@ -120,7 +148,7 @@ class Outcome:
 
 def run(
     folder: Path,
-    fleet: TwinFleet | None = None,
+    fleet: Any = None,
     plan: Settings | None = None,
     *,
     resume: bool = False,
@@ -140,7 +168,7 @@ def run(
         ledger = Ledger(folder / "0001")
     else:
         ledger = Ledger.create(folder, {"recipe": "small", "model": "00"}, dataclasses.asdict(plan), documents)
-    with ledger, Crew(fleet, emit) as crew:  # type: ignore[arg-type]
+    with ledger, Crew(fleet, emit) as crew:
         done = run_rounds(crew, Plan(head_format(), plan), ledger, emit)
     return Outcome(done, events, ledger.folder, fleet)
 
@@ -163,3 +191,14 @@ def hanging(method: str, *rounds: int) -> Callable[[str, int], None]:
             threading.Event().wait()
 
     return fail
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """All that boards decide of a run: weights, deltas, samples, losses, accuracies; no times, no bytes of links."""
+    with Ledger(folder / "0001", write=False) as ledger:
+        return {
+            "masters": [(row.round, row.shift, row.selected, row.master.tobytes()) for row in ledger.rounds()],
+            "updates": [(n, u.board, u.samples, u.loss, u.max_delta, u.deltas.tobytes()) for n, u in ledger.updates()],
+            "metrics": ledger.metrics(),
+            "alone": {name: weights.tobytes() for name, weights in ledger.local_heads().items()},
+        }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tinyfl_host.cli import console
+
+if TYPE_CHECKING:
+    from tinyfl_host.summary import BoardFigures, Summary
 
 OPTIONS = ("draw", "rounds", "epochs", "rate", "local_rate", "fraction", "quorum", "deadline", "seed", "evaluate_every")
 
@@ -66,6 +70,7 @@ def command(recipe: Path, as_json: bool, **options: Any) -> None:
     given = {key: options[key] for key in (*OPTIONS, "local_only")}
     places = {key: options[key] for key in ("on", "fleet", "boards", "resume", "trace")}
     request = Request(folder=recipe, **places, given=given)
+    signal.signal(signal.SIGTERM, _interrupt)
     if as_json:
         launch(request, json_lines)
         return
@@ -75,7 +80,12 @@ def command(recipe: Path, as_json: bool, **options: Any) -> None:
         console.result(final_table(summarise(ledger)))
 
 
-def final_table(summary: Any) -> str:
+def _interrupt(number: int, frame: object) -> None:
+    """A polite end is Ctrl-C: the boards are let go and the hint says how to go on."""
+    raise KeyboardInterrupt
+
+
+def final_table(summary: Summary) -> str:
     """The run in at most 80 columns."""
     settings, local = summary.settings, summary.local_only
     head = f"{summary.recipe} on {settings['on']}: {summary.rounds[-1].round} rounds, {len(summary.boards)} boards"
@@ -101,7 +111,7 @@ def final_table(summary: Any) -> str:
     return "\n\n".join(parts)
 
 
-def costs(summary: Any) -> list[str]:
+def costs(summary: Summary) -> list[str]:
     """Bytes and instructions, then where to find the run."""
     payload, up, down = (console.kilobytes(n) for n in (summary.payload_up, summary.bytes_up, summary.bytes_down))
     link = f"{up} up, {down} down, all boards and rounds; int8 deltas: {payload}"
@@ -116,7 +126,7 @@ def costs(summary: Any) -> list[str]:
     ]
 
 
-def traffic(board: Any) -> tuple[str, str]:
+def traffic(board: BoardFigures) -> tuple[str, str]:
     """Bytes up and down of one board; dashes where it took part in no round."""
     if not board.rounds:
         return "-", "-"
