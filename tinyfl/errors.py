@@ -1,4 +1,4 @@
-"""The exception tree: each error has a message (what was seen, what was expected), a hint (what to do next) and an exit code.
+"""The exception tree: each error has a message (what was seen, expected), a hint (what to do next) and an exit code.
 
 Raise near the cause, with a hint; only ``tinyfl_host.cli`` turns an error into text. ``EXIT_CODES`` is the one table.
 """
@@ -101,7 +101,7 @@ class CheckError(TinyflError):
     exit_code = 8
 
 
-class Interrupted(TinyflError):
+class Interrupted(TinyflError):  # noqa: N818 - Ctrl-C is no error
     """Ctrl-C that was handled: the hint says how to go on."""
 
     exit_code = 130

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from SCons.Script import COMMAND_LINE_TARGETS, AlwaysBuild, Default, DefaultEnvironment
+from SCons.Script import AlwaysBuild, Default, DefaultEnvironment
 
 WARNINGS = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 OPTIMISE = ["-O2", "-g", "-ffunction-sections", "-fdata-sections", "-fno-common"]
@@ -107,7 +107,7 @@ env.Append(
 )
 use_host() if option("cpu") is None else use_cortex_m()
 env.Replace(SRC_FILTER=sources(app))
-env.BuildSources(os.path.join("$BUILD_DIR", "model"), model)
+env.BuildSources("$BUILD_DIR/model", model)
 
 program = env.BuildProgram()
 upload = env.Alias("upload", program, start_upload)

@@ -135,6 +135,11 @@ def guarded(action: Callable[[], Any]) -> int:
     except BrokenPipeError:
         _silence_stdout()
         return CLOSED
+    except SystemExit as stop:
+        if "Pacify" in type(sys.stdout).__name__:  # click's own answer to a closed stdout
+            return CLOSED
+        console.problem(f"something called exit({stop.code})", "let the recipe's own code raise an exception instead")
+        return ConfigError.exit_code
     except (KeyboardInterrupt, click.Abort):
         console.problem("interrupted")
         return INTERRUPTED
