@@ -103,6 +103,12 @@ def _core() -> Path:
     return project_root() / "build" / ".platformio"
 
 
+def section_sizes(elf: Path) -> dict[str, int]:
+    """Bytes of each section of a board's ELF."""
+    text = _tool(["arm-none-eabi-size", "-A", "-d", str(elf)])
+    return {name: int(size) for name, size in re.findall(r"^(\.\S+)\s+(\d+)", text, re.M)}
+
+
 def pio_environment() -> dict[str, str]:
     """Environment variables for ``pio``: the project's own core directory, no telemetry, no look for updates."""
     core = prepare_core(_core())
@@ -137,7 +143,17 @@ def prepare_core(core: Path) -> Path:
     return core
 
 
-def _run_pio(artifacts: Artifacts, spec: BoardSpec, app: str, oversize: bool) -> Path:
+def upload_firmware(artifacts: Artifacts, env: str, probe: str = "") -> Path:
+    """Builds, then flashes the board through ``pio run -t upload``; returns the ELF. Raises ToolError."""
+    elf = build_firmware(artifacts, env)
+    with _lock():
+        _run_pio(artifacts, board(env), "node", False, "upload", probe)
+    return elf
+
+
+def _run_pio(
+    artifacts: Artifacts, spec: BoardSpec, app: str, oversize: bool, target: str = "", probe: str = ""
+) -> Path:
     """Builds in a directory of its own per model, environment and app; returns what PlatformIO linked."""
     folder = artifacts.folder.resolve() / spec.env / (f"pio-{app}" + ("-oversize" if oversize else ""))
     variables = {
@@ -146,8 +162,9 @@ def _run_pio(artifacts: Artifacts, spec: BoardSpec, app: str, oversize: bool) ->
         "TFL_MODEL_DIR": str(artifacts.sources.resolve()),
         "TFL_APP": APPS[app],
         "TFL_OVERSIZE": "1" if oversize else "",
+        "TFL_PROBE": probe,
     }
-    command = pio_command("run", "-d", str(project_root()), "-e", spec.env)
+    command = pio_command("run", "-d", str(project_root()), "-e", spec.env, *(["-t", target] if target else []))
     try:
         done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired as error:
@@ -190,10 +207,14 @@ def _need_compiler(spec: BoardSpec) -> None:
         raise ToolError(f"{compiler} is not installed", hint)
 
 
-def _tool(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+def _tool(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    except FileNotFoundError as error:
+        raise ToolError(f"{command[0]} is not installed", APT) from error
     if done.returncode != 0:
         raise ToolError(f"{command[0]} failed: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _inputs_hash(artifacts: Artifacts, env: str, app: str) -> str:
