@@ -15,7 +15,7 @@ from tinyfl.reference.board import TwinBoard
 from tinyfl_host.artifacts import Artifacts, compile_artifacts
 from tinyfl_host.boards import board
 from tinyfl_host.build import build_firmware
-from tinyfl_host.dataset import Dataset, board_data, load_samples
+from tinyfl_host.dataset import Dataset, Float32, UInt8, board_data, load_samples
 from tinyfl_host.emulate import Emulator, boot
 from tinyfl_host.fleet import Fleet, Member
 from tinyfl_host.links import Link
@@ -134,15 +134,25 @@ def bring_up(scenario: Scenario, trace: Trace | None = None) -> Fleet:
     return Fleet(scenario.members, booted, node, twin, trace)
 
 
+def user_image(folder: Path, artifacts: Artifacts, user: str) -> bytes:
+    """The data image of one user of a recipe, for a board that is started by itself."""
+    return _user_image(artifacts, board_data(load_samples(load_recipe(folder)), user), f"user{user}"[:16])
+
+
 def _image(artifacts: Artifacts, member: Member, dataset: Dataset | None) -> bytes:
     graph = artifacts.graph
     if member.data:
         return _read_image(Path(member.data), graph.tensor(graph.input).size)
     assert dataset is not None
-    x_train, y_train, x_test, y_test = board_data(dataset, member.user)
+    return _user_image(artifacts, board_data(dataset, member.user), member.name)
+
+
+def _user_image(artifacts: Artifacts, data: tuple[Float32, UInt8, Float32, UInt8], name: str) -> bytes:
+    x_train, y_train, x_test, y_test = data
+    graph = artifacts.graph
     shape = graph.tensor(graph.input).shape[1:]
     train, test = (quantize_input(graph, x.reshape(-1, *shape)) for x in (x_train, x_test))
-    return build_image(train, y_train, test, y_test, member.name)
+    return build_image(train, y_train, test, y_test, name)
 
 
 def _read_image(path: Path, input_bytes: int) -> bytes:
