@@ -7,15 +7,16 @@ PY = .venv/bin/python
 TINYFL = .venv/bin/tinyfl
 PYTEST = $(PY) -m pytest -q
 FUZZ_SECONDS ?= 300
+SETUP ?= sh tools/setup.sh
 export PYTHON
 
 .PHONY: setup setup-dev demo test test-fast fuzz sizes lint clean
 
 setup:
-	@sh tools/setup.sh demo
+	@$(SETUP) demo
 
 setup-dev:
-	@sh tools/setup.sh dev
+	@$(SETUP) dev
 
 demo: setup
 	@$(TINYFL) run models/har --on emu:qemu-m4 --boards 6

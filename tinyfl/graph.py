@@ -57,7 +57,7 @@ class Layer:
     op: str  # conv2d, depthwise_conv2d, dense, average_pool, max_pool, mean, add, reshape, softmax, pad, quantize
     inputs: tuple[int, ...]  # tensor indices: activations first, then weights, bias
     outputs: tuple[int, ...]
-    options: dict[str, Any]  # stride_h, stride_w, padding ("same" | "valid"), activation ("none" | "relu" | "relu6"), ...
+    options: dict[str, Any]  # stride_h, stride_w, padding (same, valid), activation (none, relu, relu6), ...
 
 
 @dataclass(frozen=True)
