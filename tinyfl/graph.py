@@ -51,7 +51,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Layer:
-    """One operator: ``op`` is the name of its module in ``compiler/ops``, ``reference/ops`` and ``firmware/core/ops``."""
+    """One operator; ``op`` names its module in ``compiler/ops``, ``reference/ops`` and ``firmware/core/ops``."""
 
     index: int
     op: str  # conv2d, depthwise_conv2d, dense, average_pool, max_pool, mean, add, reshape, softmax, pad, quantize

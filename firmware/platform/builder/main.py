@@ -50,7 +50,7 @@ def use_cortex_m():
         CCFLAGS=[*cpu, "-ffreestanding"],
         CPPPATH=[str(cortexm)],
         CPPDEFINES=data_image(),
-        LINKFLAGS=[*cpu, "-nostdlib", "-Wl,--gc-sections", "-Wl,--fatal-warnings", "-Wl,-Map,${BUILD_DIR}/firmware.map"],
+        LINKFLAGS=[*cpu, "-nostdlib", "-Wl,--gc-sections,--fatal-warnings,-Map,${BUILD_DIR}/firmware.map"],
         LIBS=["gcc"],
         LIBPATH=[str(cortexm), "$BUILD_DIR"],
         LDSCRIPT_PATH=write_memory(),
