@@ -66,4 +66,3 @@ def initial_weights(graph: Graph, layer: Layer, bias_value: int, fw: int) -> npt
     b_real = (np.zeros(weights.shape[0]) if bias is None else bias.astype(np.float64)) * w_scale * scale
     rows = np.vstack([w_real, b_real / bias_value])
     return np.asarray(np.clip(np.floor(rows * 2.0**fw + 0.5), -MAX_WEIGHT, MAX_WEIGHT), np.int16)
-

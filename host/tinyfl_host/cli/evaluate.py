@@ -14,7 +14,7 @@ from tinyfl_host.cli import console
     epilog=console.examples(
         "tinyfl evaluate models/har --on posix",
         "tinyfl evaluate models/har --on emu:qemu-m4 --run 0001 --json",
-        "tinyfl evaluate models/har --on serial:/dev/ttyACM0,115200 --run build/har/runs/0001",
+        "tinyfl evaluate models/har --on pty:/dev/pts/4 --run build/har/runs/0001",
     )
 )
 @click.argument("recipe", type=click.Path(path_type=Path))

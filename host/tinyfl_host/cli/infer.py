@@ -10,7 +10,7 @@ from tinyfl_host.cli import console
 
 
 @click.command(
-    epilog=console.examples("tinyfl infer kws.tflite --on emu:qemu-m4 --input in.npy --output out.npy --json")
+    epilog=console.examples("tinyfl infer kws.tflite --on emu:qemu-m4 --input in.npy --output out.npy")
 )
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--on", required=True, metavar="LINK", help="emu:ENV, posix, twin, or the link of a board.")
