@@ -9,9 +9,7 @@ import click
 from tinyfl_host.cli import console
 
 
-@click.command(
-    epilog=console.examples("tinyfl infer kws.tflite --on emu:qemu-m4 --input in.npy --output out.npy")
-)
+@click.command(epilog=console.examples("tinyfl infer kws.tflite --on emu:qemu-m4 --input in.npy --output out.npy"))
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--on", required=True, metavar="LINK", help="emu:ENV, posix, twin, or the link of a board.")
 @click.option("--input", "source", required=True, type=click.Path(path_type=Path), help="int8 (n, *input shape), .npy.")
