@@ -103,7 +103,8 @@ def byte_chart(rounds: Sequence[tuple[int, int, int, int]]) -> str:
         parts.append(f'<path class="grid" d="M{LEFT} {y(tick):.1f}H{WIDTH - 12}"/>')
         parts.append(f'<text class="tick end-anchor" x="{LEFT - 8}" y="{y(tick) + 4:.1f}">{_short(tick)}</text>')
     for i, (round, payload, up, down) in enumerate(rounds):
-        at, width, level = LEFT + step * i + step * 0.15, step * 0.7, 0
+        width, level = min(step * 0.7, 40), 0
+        at = LEFT + step * (i + 0.5) - width / 2
         title = f"<title>round {round}: {payload:,} B deltas, {up - payload:,} B framing up, {down:,} B down</title>"
         bars = []
         for style, count in (("payload", payload), ("framing", up - payload), ("down", down)):

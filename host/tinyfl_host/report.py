@@ -129,7 +129,8 @@ def _charts(summary: Summary) -> dict[str, str]:
 
 
 def _row(board: BoardFigures) -> charts.Row:
-    detail = f"{board.samples:,} samples" if board.samples is not None else "never seen"
+    trained = f"{board.samples:,} samples" if board.samples is not None else "took no part"
+    detail = trained if board.role == "client" else "never seen"
     style = "clients" if board.role == "client" else "unseen"
     return charts.Row(board.name, detail, style, board.before, board.after, board.local)
 

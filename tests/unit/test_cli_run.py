@@ -148,7 +148,10 @@ ARGUMENTS = [
 ]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 130, marks=pytest.mark.slow), (signal.SIGKILL, -9)],
+)
 def test_a_run_that_is_interrupted_resumes_to_the_same_head(tinyfl: Call, number: int, code: int) -> None:
     """The signal comes in the middle of round 3."""
     command = [sys.executable, "-m", "tinyfl_host.cli.main", *ARGUMENTS]

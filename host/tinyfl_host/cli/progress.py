@@ -29,7 +29,7 @@ def display() -> Iterator[Emit]:
     columns = (
         SpinnerColumn(finished_text="✓"),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=16),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
         TextColumn("{task.fields[figures]}", style="bold"),
         TimeElapsedColumn(),
@@ -93,9 +93,8 @@ class Bar:
     def _round(self, event: Any) -> None:
         self._bytes += event.bytes.up + event.bytes.down
         score = f"{figures(event.accuracy)}, " if event.accuracy else ""
-        shown = f"{score}{event.boards} boards, {console.kilobytes(self._bytes)}"
-        finished = event.round == self._rounds
-        description = "each board alone" if finished else "rounds"
+        shown = f"{score}{console.kilobytes(self._bytes)}"
+        description = "alone" if event.round == self._rounds else f"{event.boards} boards"
         self._progress.update(self._task, completed=event.round, description=description, figures=shown)
 
     def _local(self, event: Any) -> None:
