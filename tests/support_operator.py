@@ -27,10 +27,11 @@ def assert_three_ways(write: Callable[[Rng, int], bytes], cases: int, folder: Pa
     for case, (model, x, y) in enumerate(zip(models, inputs, expected, strict=True)):
         np.testing.assert_array_equal(run(model.graph, x), y, f"numpy twin, case {case}")
     assert any(len(np.unique(y)) > 8 for y in expected), "the cases say nothing: their outputs hardly vary"
-    for compiler in COMPILERS:
-        outputs = run_models(build_runner(compiler, models, folder / compiler), models, inputs)
-        for case, (got, y) in enumerate(zip(outputs, expected, strict=True)):
-            np.testing.assert_array_equal(got, y, f"{compiler}, case {case}")
+    for turn, compiler in enumerate(COMPILERS):  # each compiler has its share of the cases
+        mine = slice(turn, None, len(COMPILERS))
+        outputs = run_models(build_runner(compiler, models[mine], folder / compiler), models[mine], inputs[mine])
+        for case, (got, y) in enumerate(zip(outputs, expected[mine], strict=True)):
+            np.testing.assert_array_equal(got, y, f"{compiler}, its case {case}")
 
 
 def scale(rng: Rng, low: float = 0.003, high: float = 0.2) -> float:

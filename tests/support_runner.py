@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,7 @@ def build_runner(compiler: str, models: Sequence[CompiledModel], folder: Path) -
     """An executable that runs all the models; skips where the compiler is not installed."""
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
-    sources = [str(p) for p in sorted((ROOT / "firmware/core/ops").glob("*.c"))]
+    sources = [str(path) for path in kernels(compiler)]
     for i, model in enumerate(models):
         (folder / str(i)).mkdir(parents=True)
         for name, text in model.sources.items():
@@ -34,12 +37,28 @@ def build_runner(compiler: str, models: Sequence[CompiledModel], folder: Path) -
     table = ", ".join(f"&tfl_model_{i}" for i in range(len(models)))
     header = f'#include "tfl/tfl_model.h"\n{externs}static const struct tfl_model *const cases[] = {{{table}}};\n'
     (folder / "cases.h").write_text(header)
-    command = [compiler, *FLAGS, *SANITIZE, "-I", str(ROOT / "firmware/include"), "-I", str(folder)]
     program = folder / "runner"
-    command += [str(ROOT / "tests/c/runner.c"), *sources, "-o", str(program)]
+    compile_c(compiler, "-I", str(folder), str(ROOT / "tests/c/runner.c"), *sources, "-o", str(program))
+    return program
+
+
+@cache
+def kernels(compiler: str) -> tuple[Path, ...]:
+    """The object files of all operators, compiled once a process."""
+    folder = Path(tempfile.mkdtemp(prefix="tinyfl-kernels-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    objects = []
+    for source in sorted((ROOT / "firmware/core/ops").glob("*.c")):
+        objects.append(folder / f"{source.stem}.o")
+        compile_c(compiler, "-c", str(source), "-o", str(objects[-1]))
+    return tuple(objects)
+
+
+def compile_c(compiler: str, *arguments: str) -> None:
+    """Compiles with warnings as errors and sanitizers; the compiler's words are the assertion's."""
+    command = [compiler, *FLAGS, *SANITIZE, "-I", str(ROOT / "firmware/include"), *arguments]
     built = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert built.returncode == 0, built.stderr
-    return program
 
 
 def run_models(program: Path, models: Sequence[CompiledModel], inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
