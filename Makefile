@@ -6,6 +6,7 @@
 PY = .venv/bin/python
 TINYFL = .venv/bin/tinyfl
 PYTEST = $(PY) -m pytest -q
+BOTH_CORES = -n 2 --dist loadfile
 FUZZ_SECONDS ?= 300
 SETUP ?= sh tools/setup.sh
 export PYTHON
@@ -23,11 +24,11 @@ demo: setup
 	@$(TINYFL) report
 
 test: setup-dev
-	$(PYTEST) -m "not slow and not emulated and not hardware"
-	$(PYTEST) -m "(slow or emulated) and not hardware"
+	$(PYTEST) $(BOTH_CORES) -m "not slow and not emulated and not hardware"
+	$(PYTEST) $(BOTH_CORES) -m "(slow or emulated) and not hardware"
 
 test-fast: setup-dev
-	$(PYTEST) -m "not slow and not emulated and not hardware"
+	$(PYTEST) $(BOTH_CORES) -m "not slow and not emulated and not hardware"
 
 fuzz: setup-dev
 	TINYFL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(PYTEST) -k fuzz --timeout 0

@@ -114,14 +114,14 @@ def final_table(summary: Summary) -> str:
 def costs(summary: Summary) -> list[str]:
     """Bytes and instructions, then where to find the run."""
     payload, up, down = (console.kilobytes(n) for n in (summary.payload_up, summary.bytes_up, summary.bytes_down))
-    link = f"{up} up, {down} down, all boards and rounds; int8 deltas: {payload}"
+    link = f"{up} up ({payload} of it int8 deltas), {down} down, all together"
     counts = [
         f"{n:,}" if n else "not counted" for n in (summary.instructions_per_window, summary.instructions_per_step)
     ]
     return [
         f"bytes         {link}",
         f"instructions  {counts[0]} per window, {counts[1]} per training step",
-        f"head          sha256 {summary.head_sha256}",
+        f"head sha256   {summary.head_sha256}",
         f"run           {console.visible(summary.run)} (tinyfl report {console.visible(summary.run)})",
     ]
 
