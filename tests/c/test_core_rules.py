@@ -32,7 +32,12 @@ PORT_STACK = 64  # allowed to a port's read, write, sample, ticks
 STACK_GOAL = 1024 - 32 - 96  # the micro:bit's, less an interrupt's frame and handler
 
 
-@pytest.fixture(scope="module", params=CPUS)
+SLOW_CPUS = ("m3", "m55")  # what they share with the others is most
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(cpu, marks=[pytest.mark.slow] * (cpu in SLOW_CPUS)) for cpu in CPUS]
+)
 def objects(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an object, a stack usage and a call graph of each file of core, for one Cortex-M."""
     if shutil.which("arm-none-eabi-gcc") is None:

@@ -11,6 +11,7 @@ import pytest
 from support_runner import ROOT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["fuzz_frame", "fuzz_message", "fuzz_session"])
 def test_fuzzing_finds_nothing(target: str, tmp_path: Path) -> None:
     spec = importlib.util.spec_from_file_location("fuzz", ROOT / "tools/fuzz.py")
