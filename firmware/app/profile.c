@@ -82,7 +82,8 @@ int main(int argc, char **argv)
         }
         counts[TFL_MODEL_LAYERS] = measure(&port, 0, TFL_MODEL_LAYERS) - empty;
     }
-    for (;;) { /* a report for each byte that arrives: the host may connect late */
+    report(&port); /* a byte from the host would have interrupted what was measured */
+    for (;;) {      /* and again for each byte that arrives: a host may connect late */
         while (port.read(port.context, &byte, 1u) == 1) {
             report(&port);
         }

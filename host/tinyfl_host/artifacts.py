@@ -83,7 +83,7 @@ class Artifacts:
             raise self._refused(path, error.strerror or "cannot be read") from error
         except ModelError as error:
             raise self._refused(self.tflite, f"damaged: {error.message}") from error
-        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError) as error:
             raise self._refused(path, f"damaged: {type(error).__name__}: {error}") from error
         if model_hash(self._bytes, head) != document["hash"]:
             raise self._refused(path, "its hash is not that of model.tflite beside it")

@@ -184,9 +184,20 @@ def _failure(spec: BoardSpec, app: str, output: str) -> ToolError:
             f"tinyfl profile MODEL --env {spec.env} shows what takes the room",
             regions,
         )
+    if "No connected debug probes" in output or "No target device available" in output:
+        return ToolError(
+            f"no debug probe is connected: {spec.env} was built, not flashed",
+            "plug the board in; without libusb (apt-get install libusb-1.0-0) some probes are not seen"
+            if "no libusb" in output
+            else "plug the board in; pyocd list shows the probes that it sees",
+        )
     if "HTTPClientError" in output or "UnknownPackageError" in output or "InternetConnectionError" in output:
         return ToolError(f"PlatformIO could not fetch what {spec.env} needs", _platform_hint())
-    lines = [line for line in output.splitlines() if re.search(r"error|undefined reference|not set", line, re.I)]
+    lines = [
+        line
+        for line in output.splitlines()
+        if re.search(r"error:|undefined reference|not set| E |No space", line, re.I)
+    ]
     return ToolError(f"pio run -e {spec.env} failed:\n" + "\n".join(lines[:12] or output.splitlines()[-12:]))
 
 

@@ -74,17 +74,26 @@ class Emulator:
 
 
 def boot(
-    spec: BoardSpec, firmware: Path, image: bytes | None = None, *, name: str = "", cache: int | None = None
+    spec: BoardSpec,
+    firmware: Path,
+    image: bytes | None = None,
+    *,
+    name: str = "",
+    cache: int | None = None,
+    quiet: bool = False,
 ) -> Emulator:
     """Starts a board with a data image and returns when its line can be opened.
 
     ``firmware``: the ELF that build_firmware returned. A posix board takes its ``name`` where it has no image, and the
-    bytes of its ``cache``; an emulated one has the RAM that it has. Raises ToolError where it does not start.
+    bytes of its ``cache``; an emulated one has the RAM that it has. ``quiet``: the machine starts when its line is
+    opened and never follows the host's clock: it counts the same instructions every time, but is busy when idle. Raises ToolError where it does not start.
     """
     folder = _folder()
     try:
         command = (
-            _machine(spec, firmware, image, folder) if spec.machine else _process(firmware, image, folder, name, cache)
+            _machine(spec, firmware, image, folder, quiet)
+            if spec.machine
+            else _process(firmware, image, folder, name, cache)
         )
         emulator = Emulator(spec.env, folder, _start(command, folder))
     except BaseException:
@@ -114,14 +123,15 @@ def flat_image(spec: BoardSpec, firmware: bytes, image: bytes | None) -> bytes:
     return firmware.ljust(spec.data_address, b"\0") + image
 
 
-def _machine(spec: BoardSpec, firmware: Path, image: bytes | None, folder: Path) -> list[str]:
+def _machine(spec: BoardSpec, firmware: Path, image: bytes | None, folder: Path, quiet: bool) -> list[str]:
     """QEMU's command line; its image lies in the folder."""
     if shutil.which(QEMU) is None:
         raise ToolError(f"{QEMU} is not installed", APT)
     flat = folder / "flat.bin"
     _put(flat, flat_image(spec, _get(firmware.with_suffix(".bin")), image))
-    options = ["-nodefaults", "-display", "none", "-monitor", "none", "-icount", f"shift={spec.icount}"]
-    serial = f"unix:{folder / 'line'},server=on,wait=off"
+    clock = f"shift={spec.icount}" + (",sleep=off" if quiet else "")
+    options = ["-nodefaults", "-display", "none", "-monitor", "none", "-icount", clock]
+    serial = f"unix:{folder / 'line'},server=on,wait={'on' if quiet else 'off'}"
     return [QEMU, "-machine", str(spec.machine), *options, "-serial", serial, "-kernel", str(flat)]
 
 

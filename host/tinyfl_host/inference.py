@@ -27,7 +27,7 @@ class Inference:
     """Outputs (n, *output shape) and, where the target counts, the mean of the instructions of one run."""
 
     output: Int8
-    instructions: float | None
+    instructions: int | None
 
 
 def infer(artifacts: Artifacts, on: str, x: Int8, progress: Callable[[int], None] | None = None) -> Inference:
@@ -47,7 +47,7 @@ def infer(artifacts: Artifacts, on: str, x: Int8, progress: Callable[[int], None
                 progress(i + 1)
     instructions = None
     if ticks and welcome.tick_denominator:
-        instructions = float(np.mean(ticks)) * welcome.tick_numerator / welcome.tick_denominator
+        instructions = round(sum(ticks) * welcome.tick_numerator / (welcome.tick_denominator * len(ticks)))
     shape = (len(x), *artifacts.manifest["output"]["shape"])
     return Inference(np.array(outputs, np.int8).reshape(shape), instructions)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def start(model: Path, env: str, user: str | None, as_json: bool) -> None:
         else:
             console.result(emulator.link)
         console.log(f"{env} runs until Ctrl-C; ask it: tinyfl device info {emulator.link}")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
         try:
             while emulator.running:
                 time.sleep(0.1)

@@ -1,0 +1,77 @@
+"""The board table, and what PlatformIO's output says as an error."""
+
+from pathlib import Path
+
+import pytest
+
+from tinyfl.errors import ConfigError, ToolError, UsageError
+from tinyfl_host import boards, build
+from tinyfl_host.emulate import flat_image
+
+ENVS = ["qemu-m4", "qemu-m3", "qemu-m0", "qemu-m55", "microbit", "posix"]
+
+
+def test_the_table_has_every_environment() -> None:
+    assert list(boards.boards()) == ENVS
+    microbit = boards.board("microbit")
+    assert (microbit.ram, microbit.flash, microbit.upload) == (16384, 262144, "nrf51")
+    assert not microbit.emulated and boards.board("qemu-m4").emulated
+    assert boards.board("posix").machine is None and not boards.board("posix").counts
+
+
+def test_an_unknown_environment_names_the_others() -> None:
+    with pytest.raises(UsageError, match="qemu-m4, qemu-m3") as caught:
+        boards.board("qemu-m5")
+    assert "did you mean" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[env:x]\ncustom_port = cmsdk\n", "lacks custom_description"),
+        ("[env:x]\ncustom_port = a\ncustom_description = b\ncustom_link = c\ncustom_ram = lots\n", "lots"),
+    ],
+)
+def test_a_table_that_is_wrong(text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "platformio.ini").write_text(text)
+    monkeypatch.setattr(boards, "ROOT", tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        boards.boards()
+
+
+def test_an_installed_wheel_says_that_it_has_no_firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boards, "ROOT", tmp_path)
+    with pytest.raises(ConfigError, match=r"no platformio\.ini"):
+        boards.boards()
+
+
+def test_the_linker_s_overflow_becomes_regions() -> None:
+    output = "ld: region `RAM' overflowed by 1220 bytes\nld: region `FLASH' overflowed by 7 bytes\ncollect2: error"
+    error = build._failure(boards.board("microbit"), "node", output)
+    assert isinstance(error, build.FitError)
+    assert error.regions == (build.Region("FLASH", 262144, 7), build.Region("RAM", 16384, 1220))
+    assert "RAM needs 17604 bytes of 16384 (1220 too many)" in error.message
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("HTTPClientError: ", "could not fetch"),
+        ("No connected debug probes\n*** Error 1", "no debug probe is connected"),
+        ("a.c:1: error: oops\nmore", "a.c:1: error: oops"),
+    ],
+)
+def test_a_failure_says_what_to_do(output: str, message: str) -> None:
+    error = build._failure(boards.board("microbit"), "node", output)
+    assert type(error) is ToolError and message in error.message
+
+
+def test_a_flat_image_puts_data_where_the_board_looks() -> None:
+    spec = boards.board("microbit")
+    assert flat_image(spec, b"code", None) == b"code"
+    flat = flat_image(spec, b"code", b"data")
+    assert flat[:4] == b"code" and flat[spec.data_address :] == b"data" and not any(flat[4 : spec.data_address])
+    with pytest.raises(ConfigError, match="196609 bytes"):
+        flat_image(spec, b"code", bytes(spec.data_bytes + 1))
+    with pytest.raises(ToolError, match="data begin at"):
+        flat_image(spec, bytes(spec.data_address + 1), b"data")
