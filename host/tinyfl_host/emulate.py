@@ -86,7 +86,8 @@ def boot(
 
     ``firmware``: the ELF that build_firmware returned. A posix board takes its ``name`` where it has no image, and the
     bytes of its ``cache``; an emulated one has the RAM that it has. ``quiet``: the machine starts when its line is
-    opened and never follows the host's clock: it counts the same instructions every time, but is busy when idle. Raises ToolError where it does not start.
+    opened and never follows the host's clock: it counts the same instructions every time, but is busy when idle.
+    Raises ToolError where it does not start.
     """
     folder = _folder()
     try:
