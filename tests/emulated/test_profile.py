@@ -8,6 +8,7 @@ from support_tflite import small_classifier
 from tinyfl_host.artifacts import compile_artifacts
 from tinyfl_host.boards import board
 from tinyfl_host.build import FitError, build_firmware, section_sizes
+from tinyfl_host.cli.main import main
 from tinyfl_host.profile import profile_model
 
 pytestmark = pytest.mark.emulated
@@ -71,3 +72,12 @@ def test_a_target_that_does_not_count(tmp_path: Path) -> None:
     assert profile["instructions"] is None and profile["fits"]
     assert all(layer["instructions"] is None for layer in profile["layers"])
     assert profile["flash"]["constants"] > 0 and profile["ram"]["arena"] > 0
+
+
+def test_the_table_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    if not KWS.exists():
+        pytest.skip(f"{KWS.name} is not in this checkout")
+    assert main(["profile", str(KWS), "--env", "microbit"]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    assert "does not fit: 1,2" in text and "bytes of RAM too many" in text and "depthwise_conv2d" in text

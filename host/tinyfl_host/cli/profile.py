@@ -29,7 +29,7 @@ def command(model: Path, env: str, as_json: bool) -> None:
         console.document(profile)
         return
     console.result(f"{profile['model']} on {env}\n")
-    header = ("layer", "operator", "MACs", "instructions", "per MAC", "RAM B", "flash B", "kernel")
+    header = ("layer", "operator", "MACs", "instructions", "per MAC", "RAM B", "flash B")
     console.result(console.table(header, [_row(i, layer) for i, layer in enumerate(profile["layers"])]))
     ram, flash = profile["ram"], profile["flash"]
     rows = [
@@ -49,7 +49,8 @@ def _row(index: int, layer: dict[str, Any]) -> tuple[Any, ...]:
     count, macs = layer["instructions"], layer["macs"]
     ratio = f"{count / macs:.2f}" if count is not None and macs else "-"
     kernel = layer["kernel"].removeprefix("tfl_")
-    return index, layer["op"], macs, _number(count), ratio, layer["ram"], layer["flash"], kernel
+    name = layer["op"] if kernel in (layer["op"], "none") else kernel
+    return index, name, macs, _number(count), ratio, layer["ram"], layer["flash"]
 
 
 def _number(value: int | None) -> int | str:
