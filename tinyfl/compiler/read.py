@@ -44,7 +44,8 @@ def read_tflite(data: bytes, name: str) -> Graph:
         raise ModelError(f"{name}: {error.message}", error.hint) from error
     except _GARBAGE as error:
         raise ModelError(
-            f"{name}: the .tflite is damaged ({type(error).__name__})", "export the model again"
+            f"{name}: these {len(data)} bytes are no whole .tflite",
+            "the file is truncated or damaged: copy it again, or export the model again",
         ) from error
 
 

@@ -18,8 +18,8 @@ NUMBER = re.compile(r"-|[-+]?[0-9][0-9,.]*( ?(%|points|B|kB|MB|s|ms))?")
 
 
 def result(text: str = "") -> None:
-    """A line (or lines) of the result, on stdout."""
-    print(text, file=sys.stdout)
+    """A line (or lines) of the result, on stdout, at once: a script may wait for it while the command goes on."""
+    print(text, file=sys.stdout, flush=True)
 
 
 def log(text: str) -> None:

@@ -40,14 +40,14 @@ def start(model: Path, env: str, user: str | None, as_json: bool) -> None:
         raise UsageError("--user wants a recipe folder: a .tflite has no data", "give the recipe folder as MODEL")
     artifacts = compile_artifacts(model)
     image = None if user is None else user_image(model, artifacts, user)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
     with boot(board(env), build_firmware(artifacts, env), image, name=env) as emulator:
-        if as_json:
-            console.event({"link": emulator.link, "env": env, "pid": emulator.pid})
-        else:
-            console.result(emulator.link)
-        console.log(f"{env} runs until Ctrl-C; ask it: tinyfl device info {emulator.link}")
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
         try:
+            if as_json:
+                console.event({"link": emulator.link, "env": env, "pid": emulator.pid})
+            else:
+                console.result(emulator.link)
+            console.log(f"{env} runs until Ctrl-C; ask it: tinyfl device info {emulator.link}")
             while emulator.running:
                 time.sleep(0.1)
         except KeyboardInterrupt:
