@@ -1,4 +1,4 @@
-"""The demo's draw, whole, on emulated boards of three kinds: each bit as on processes."""
+"""The demo's draw, whole, by the numpy twin and on emulated boards of three kinds: each bit as on processes."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ def posix(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, obj
     return folder, draw(folder, "posix")
 
 
-@pytest.mark.parametrize("env", ["qemu-m4", "qemu-m0", "microbit"])
-def test_a_whole_draw_equals_that_of_processes(posix: tuple[Path, dict[str, object]], env: str) -> None:
+@pytest.mark.parametrize("on", ["twin", "emu:qemu-m4", "emu:qemu-m0", "emu:microbit"])
+def test_a_whole_draw_equals_that_of_processes(posix: tuple[Path, dict[str, object]], on: str) -> None:
     folder, expected = posix
-    assert draw(folder, f"emu:{env}") == expected
+    assert draw(folder, on) == expected
