@@ -128,7 +128,20 @@ def members(clients: int = 4, unseen: int = 1) -> list[Member]:
 
 def settings(**changes: Any) -> Settings:
     """Three rounds of two epochs with seed 3."""
-    base = Settings("twin", 5, 0, 3, 2, 0.5, 0.25, 1.0, 0.5, 20.0, True, 3, 1)
+    base = Settings(
+        on="twin",
+        boards=5,
+        rounds=3,
+        epochs=2,
+        rate=0.5,
+        local_rate=0.25,
+        fraction=1.0,
+        quorum=0.5,
+        deadline=20.0,
+        local_only=True,
+        seed=3,
+        evaluate_every=1,
+    )
     return dataclasses.replace(base, **changes)
 
 

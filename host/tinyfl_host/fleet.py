@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from tinyfl.wire import messages
 from tinyfl_host.emulate import Emulator
 from tinyfl_host.links import Link, open_link
 from tinyfl_host.links.trace import Trace
+from tinyfl_host.recipe import check_known
 
 ROLES = ("client", "unseen")
 KEYS = ("name", "link", "env", "user", "data", "role")
@@ -177,7 +177,7 @@ def read_fleet(path: Path) -> list[Member]:
         raise ConfigError(f"{path}: not TOML: {error}", "mend that line") from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", "name a fleet file: docs/RECIPES.md shows one") from error
-    _known(document, ("board",), f"{path}: unknown section")
+    check_known(document, ("board",), f"{path}: unknown section")
     tables = document.get("board", [])
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise ConfigError(f"{path}: no boards", "write each board as [[board]] with its name and link")
@@ -191,7 +191,7 @@ def read_fleet(path: Path) -> list[Member]:
 
 
 def _member(table: dict[str, Any], index: int, where: str, folder: Path) -> Member:
-    _known(table, KEYS, f"{where}: unknown key")
+    check_known(table, KEYS, f"{where}: unknown key")
     for key, value in table.items():
         if not isinstance(value, str) or not value:
             raise ConfigError(f"{where}: {key} = {value!r}, expected a text", f'write {key} = "…"')
@@ -211,10 +211,3 @@ def _member(table: dict[str, Any], index: int, where: str, folder: Path) -> Memb
         seen = "both" if member.user else "neither"
         raise ConfigError(f"{where}: {seen} user and data", f"{member.link} takes its samples from one of them")
     return Member(**{**member.__dict__, "data": str(folder / member.data)}) if member.data else member
-
-
-def _known(values: dict[str, Any], known: Sequence[str], message: str) -> None:
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            raise ConfigError(f"{message}: {key}", f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}")

@@ -6,6 +6,7 @@ the same image gives the same figures every time.
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 import time
@@ -126,16 +127,9 @@ def _document(
 
 def _ram(layer: dict[str, Any]) -> int:
     """Bytes of the arena that the layer's inputs and output take; what lies in place counts once."""
-    spans = [(start, _size(shape)) for start, shape in zip(layer["arena_in"], layer["input_shapes"], strict=True)]
-    spans.append((layer["arena_out"], _size(layer["output_shape"])))
+    spans = [(start, math.prod(shape)) for start, shape in zip(layer["arena_in"], layer["input_shapes"], strict=True)]
+    spans.append((layer["arena_out"], math.prod(layer["output_shape"])))
     used: set[int] = set()
     for start, size in spans:
         used.update(range(start, start + size))
     return len(used)
-
-
-def _size(shape: list[int]) -> int:
-    count = 1
-    for extent in shape:
-        count *= extent
-    return count

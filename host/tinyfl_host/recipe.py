@@ -12,7 +12,7 @@ import sys
 import tomllib
 import traceback
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -135,7 +135,7 @@ def load_recipe(folder: Path) -> Recipe:
     if not file.is_file():
         return _bare(folder, file)
     document = _parse(file)
-    _known(document, SECTIONS, f"{file}: unknown section", "[{}]")
+    check_known(document, SECTIONS, f"{file}: unknown section", "[{}]")
     sections = {name: _section(kind, document.get(name, {}), name, file) for name, kind in SECTIONS.items()}
     model: ModelSettings = sections.pop("model")
     recipe = Recipe(model.name or folder.resolve().name, folder, model.classes, model.function, **sections)
@@ -232,13 +232,14 @@ def _section(kind: type[S], values: Any, name: str, file: Path) -> S:
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: {name} is a value, expected a section", f"write [{name}] on a line of its own")
     fields = {entry.name: entry for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    _known(values, fields, f"{file}: unknown key in [{name}]", "{}")
+    check_known(values, fields, f"{file}: unknown key in [{name}]")
     hints = typing.get_type_hints(kind)
     read = {key: _value(value, hints[key], fields[key], f"{file}: [{name}] {key}") for key, value in values.items()}
     return kind(**read)
 
 
-def _known(values: dict[str, Any], known: dict[str, Any], message: str, form: str) -> None:
+def check_known(values: Iterable[str], known: Collection[str], message: str, form: str = "{}") -> None:
+    """Raises ConfigError for the first key that is not known, with the nearest one or all; ``form`` shows a key."""
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)

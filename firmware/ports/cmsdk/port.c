@@ -1,8 +1,6 @@
 /* Boards with Arm's CMSDK UART and timer, as QEMU models them. */
-#include <string.h>
-
 #include "board.h"
-#include "ring.h"
+#include "line.h"
 #include "samples.h"
 #include "start.h"
 #include "tfl/tfl_port.h"
@@ -18,24 +16,16 @@
 #define CTRL_TX_RX_RXINT 0x0Bu
 #define CLEAR_RX 2u
 
-static struct tfl_ring ring;
-
 /* Cleared before the bytes are taken: one that comes in between raises the interrupt again. */
 static void receive(void)
 {
     UART_CLEAR = CLEAR_RX;
     while ((UART_STATE & STATE_RX_FULL) != 0u) {
-        tfl_ring_put(&ring, (uint8_t)UART_DATA);
+        tfl_line_put((uint8_t)UART_DATA);
     }
 }
 
 TFL_INTERRUPTS interrupts[UART_RX_INTERRUPT + 1] = {[UART_RX_INTERRUPT] = receive};
-
-static int uart_read(void *context, uint8_t *data, size_t size)
-{
-    (void)context;
-    return tfl_ring_get(&ring, data, size);
-}
 
 static int uart_write(void *context, const uint8_t *data, size_t size)
 {
@@ -54,12 +44,6 @@ static uint32_t ticks(void *context)
     return ticks_read();
 }
 
-static void idle(void *context)
-{
-    (void)context;
-    tfl_ring_wait(&ring);
-}
-
 static void uart_start(void)
 {
     UART_BAUD = BAUD_DIVISOR;
@@ -73,14 +57,9 @@ int tfl_port_init(struct tfl_port *port, int argc, char **argv)
     (void)argv;
     uart_start();
     ticks_start();
-    memset(port, 0, sizeof *port);
-    port->read = uart_read;
+    tfl_line_describe(port);
     port->write = uart_write;
     port->ticks = ticks;
-    port->idle = idle;
-    port->cache = tfl_cache_start;
-    port->cache_bytes = (uint32_t)(tfl_cache_end - tfl_cache_start);
-    port->boot = tfl_boots;
     port->tick_numerator = TICKS_NUMERATOR;
     port->tick_denominator = TICKS_DENOMINATOR;
     tfl_samples_open(port);

@@ -1,7 +1,5 @@
 /* nRF51822, as on the BBC micro:bit V1: the same image runs on the board and in QEMU. */
-#include <string.h>
-
-#include "ring.h"
+#include "line.h"
 #include "samples.h"
 #include "start.h"
 #include "tfl/tfl_port.h"
@@ -20,13 +18,11 @@
 #define TICKS_NUMERATOR 125u
 #define TICKS_DENOMINATOR 128u
 
-static struct tfl_ring ring;
-
 static void receive(void)
 {
     while (UART(0x108u) != 0u) { /* RXDRDY */
         UART(0x108u) = 0;
-        tfl_ring_put(&ring, (uint8_t)UART(0x518u));
+        tfl_line_put((uint8_t)UART(0x518u));
     }
 }
 
@@ -53,12 +49,6 @@ static void uart_start(void)
     tfl_interrupt_enable(UART_INTERRUPT);
     UART(0x000u) = 1; /* STARTRX */
     UART(0x008u) = 1; /* STARTTX */
-}
-
-static int uart_read(void *context, uint8_t *data, size_t size)
-{
-    (void)context;
-    return tfl_ring_get(&ring, data, size);
 }
 
 static int uart_write(void *context, const uint8_t *data, size_t size)
@@ -89,12 +79,6 @@ static uint32_t ticks(void *context)
     return TIMER0(0x540u);
 }
 
-static void idle(void *context)
-{
-    (void)context;
-    tfl_ring_wait(&ring);
-}
-
 /* Four random bytes. */
 static uint32_t random_word(void)
 {
@@ -118,14 +102,10 @@ int tfl_port_init(struct tfl_port *port, int argc, char **argv)
     clock_start();
     uart_start();
     ticks_start();
-    memset(port, 0, sizeof *port);
-    port->read = uart_read;
+    tfl_line_describe(port);
     port->write = uart_write;
     port->ticks = ticks;
-    port->idle = idle;
-    port->cache = tfl_cache_start;
-    port->cache_bytes = (uint32_t)(tfl_cache_end - tfl_cache_start);
-    port->boot = tfl_boots ^ random_word();
+    port->boot ^= random_word();
     port->tick_numerator = TICKS_NUMERATOR;
     port->tick_denominator = TICKS_DENOMINATOR;
     tfl_samples_open(port);
