@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import shutil
 import socket
 import subprocess
@@ -12,10 +14,12 @@ from types import TracebackType
 from typing import Self
 
 import pytest
+from support_monocypher import monocypher
 from support_runner import FLAGS, ROOT, SANITIZE
 
 from tinyfl.compiler import CompiledModel
-from tinyfl.wire.messages import PROTOCOL, SCHEMA, Error, Hello
+from tinyfl.wire import auth
+from tinyfl.wire.messages import PROTOCOL, SCHEMA, Error, Hello, Welcome
 from tinyfl.wire.packing import Message
 from tinyfl.wire.session import Session
 
@@ -23,40 +27,83 @@ FIRMWARE = ROOT / "firmware"
 
 
 def build_board(compiler: str, model: CompiledModel, folder: Path, extra: Iterable[str] = ()) -> Path:
-    """The firmware of a board as a process; skips where the compiler is not installed."""
+    """The firmware of a board as a process; skips where the compiler is not installed.
+
+    Built once for all tests and runs that want the same: build/tests/<hash of what goes in>; linked into ``folder``.
+    """
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
     folder.mkdir(parents=True, exist_ok=True)
+    flags = [compiler, *FLAGS, *SANITIZE, *extra, "-D_POSIX_C_SOURCE=200809L"]
+    kept = ROOT / "build/tests" / _digest(flags, model)
+    kept.mkdir(parents=True, exist_ok=True)
+    with (kept / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (kept / "firmware").exists():
+            _compile(flags, model, kept)
+    program = folder / "firmware"
+    program.unlink(missing_ok=True)
+    shutil.copy(kept / "firmware", program)
+    return program
+
+
+def _digest(flags: list[str], model: CompiledModel) -> str:
+    digest = hashlib.sha256(repr(flags).encode())
+    for path in sorted(p for p in FIRMWARE.rglob("*") if p.suffix in (".c", ".h")):
+        digest.update(path.name.encode() + path.read_bytes())
+    for name, text in sorted(model.sources.items()):
+        digest.update(name.encode() + text.encode())
+    return digest.hexdigest()[:16]
+
+
+def _compile(flags: list[str], model: CompiledModel, folder: Path) -> None:
     for name, text in model.sources.items():
         (folder / name).write_text(text)
     parts = ("core", "core/ops", "ports/posix")
     sources = [str(p) for part in parts for p in sorted((FIRMWARE / part).glob("*.c"))]
     sources += [str(FIRMWARE / "app/main.c"), str(folder / "model.c")]
-    includes = ["-I", str(FIRMWARE / "include"), "-I", str(folder), "-D_POSIX_C_SOURCE=200809L"]
-    program = folder / "firmware"
-    command = [compiler, *FLAGS, *SANITIZE, *extra, *includes, *sources, "-o", str(program)]
+    includes = ["-I", str(FIRMWARE / "include"), "-I", str(folder)]
+    made = folder / "firmware.new"
+    command = [*flags, *includes, *sources, *monocypher(flags[0]), "-o", str(made)]
     built = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert built.returncode == 0, built.stderr
-    return program
+    made.rename(folder / "firmware")
 
 
 class Conversation:
-    """One board process at the other end of a socket pair, and a session with it."""
+    """One board process at the other end of a socket pair, and a session with it; ``key``: the board's, if any."""
 
-    def __init__(self, program: Path, *options: str, number: int = 1) -> None:
+    def __init__(self, program: Path, *options: str, number: int = 1, key: bytes | None = None) -> None:
         self._socket, theirs = socket.socketpair()
         arguments = [str(program), "--fd", str(theirs.fileno()), *options]
         self.process = subprocess.Popen(arguments, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE)
         theirs.close()
+        self.key = key
+        self.stderr = ""  # once it has ended
         self.restart(number)
 
     def restart(self, number: int) -> None:
         """Forgets the session; the next request must be HELLO."""
-        self._session = Session(number)
+        self.session = Session(number)
 
     def hello(self) -> tuple[type[Message] | None, bytes]:
-        """Says HELLO as a host of this version."""
-        return self.ask(Hello(PROTOCOL, SCHEMA, 0))
+        """Says HELLO as a host of this version; what follows carries MACs, if it has the key."""
+        hello = Hello(PROTOCOL, SCHEMA, 0, bytes(16))
+        kind, body = self.ask(hello)
+        if kind is Welcome:
+            welcome, base, channel = Welcome.unpack(body), auth.base(hello.pack(), body), None
+            if self.key is not None:
+                assert welcome.proof == auth.proof(self.key, base)
+                channel = auth.Channel(auth.session_key(self.key, base))
+            self.session.agree(welcome.chunk, welcome.window, channel)
+        return kind, body
+
+    def welcome(self, number: int) -> Welcome:
+        """Opens a new session."""
+        self.restart(number)
+        kind, body = self.hello()
+        assert kind is Welcome
+        return Welcome.unpack(body)
 
     def ask(self, message: Message, seconds: float = 30.0) -> tuple[type[Message] | None, bytes]:
         """The reply: (its class, its body)."""
@@ -78,12 +125,12 @@ class Conversation:
     def start(self, message: Message) -> None:
         """Sends a request and does not wait for what becomes of it."""
         now = time.monotonic()
-        self._session.request(message.TYPE, message.pack(), now)
-        self._socket.sendall(self._session.send(now))
+        self.session.request(message.TYPE, message.pack(), now)
+        self._socket.sendall(self.session.send(now))
 
     def finish(self, seconds: float = 30.0) -> tuple[type[Message] | None, bytes]:
         """The reply to what was started."""
-        session, end = self._session, time.monotonic() + seconds
+        session, end = self.session, time.monotonic() + seconds
         while session.reply is None:
             assert time.monotonic() < end, "no reply"
             out = session.send(time.monotonic())
@@ -119,7 +166,7 @@ class Conversation:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
-        stderr = self.process.stderr.read().decode(errors="replace") if self.process.stderr else ""
+        stderr = self.stderr = self.process.stderr.read().decode(errors="replace") if self.process.stderr else ""
         if self.process.stderr:
             self.process.stderr.close()
         if kind is None:

@@ -22,13 +22,14 @@ from tinyfl_host.boards import board
 from tinyfl_host.crew import Crew
 from tinyfl_host.emulate import Emulator, boot
 from tinyfl_host.events import Event, RunDone
-from tinyfl_host.fleet import Board, Fleet, Member, Traffic
+from tinyfl_host.fleet import Board, Fleet, Member
 from tinyfl_host.ledger import Ledger
 from tinyfl_host.links import Link
 from tinyfl_host.node import Node
 from tinyfl_host.rounds import Plan
 from tinyfl_host.runs import run_rounds
 from tinyfl_host.settings import Settings
+from tinyfl_host.traffic import Traffic
 
 RANDOM = np.random.default_rng(4)
 X = RANDOM.integers(-128, 128, (240, 10, 1, 3)).astype(np.int8)
@@ -65,8 +66,8 @@ class ProcessFleet(Fleet):
         def started(member: Member) -> Emulator:
             return boot(board(env), firmware, image(member), name=member.name)
 
-        def node(member: Member, link: Link) -> Node:
-            return Node(link, MODEL.manifest, member.name)
+        def node(member: Member, connect: Callable[[], Link], traffic: Traffic) -> Node:
+            return Node(connect(), MODEL.manifest, member.name, reopen=connect, patience=1.0, traffic=traffic)
 
         link = "posix" if env == "posix" else f"emu:{env}"
         super().__init__([dataclasses.replace(m, link=link) for m in members], started, node, twin)
@@ -92,6 +93,10 @@ class TwinFleet:
         self.opened.append(member.name)
         board = twin(member)
         return typing.cast(Board, Failing(board, self.faults[member.name])) if member.name in self.faults else board
+
+    def is_gone(self, member: Member) -> bool:
+        """A twin can always be opened again."""
+        return False
 
     def close(self) -> None:
         """Nothing was booted."""
@@ -166,8 +171,9 @@ def run(
     *,
     resume: bool = False,
     stop: Callable[[Event], None] | None = None,
+    patience: float = 0.0,
 ) -> Outcome:
-    """A run in ``folder``; ``stop`` sees each event and may raise."""
+    """A run in ``folder``; ``stop`` sees each event and may raise; ``patience`` for boards whose link was lost."""
     fleet, plan = fleet or TwinFleet(members()), plan or settings()
     events: list[Event] = []
 
@@ -181,7 +187,7 @@ def run(
         ledger = Ledger(folder / "0001")
     else:
         ledger = Ledger.create(folder, {"recipe": "small", "model": "00"}, dataclasses.asdict(plan), documents)
-    with ledger, Crew(fleet, emit) as crew:
+    with ledger, Crew(fleet, emit, patience) as crew:
         done = run_rounds(crew, Plan(head_format(), plan), ledger, emit)
     return Outcome(done, events, ledger.folder, fleet)
 
@@ -204,6 +210,14 @@ def hanging(method: str, *rounds: int) -> Callable[[str, int], None]:
             threading.Event().wait()
 
     return fail
+
+
+def final(folder: Path) -> bytes:
+    """The master weights of the run in ``folder``."""
+    with Ledger(folder / "0001", write=False) as ledger:
+        last = ledger.last_round()
+        assert last is not None
+        return last.master.tobytes()
 
 
 def contents(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The C session in this process (ctypes), and a line with faults and virtual time between it and the host."""
+"""The C session in this process (ctypes), what its board answers, and a line with faults and virtual time."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
+from support_monocypher import monocypher
 from support_runner import FLAGS, ROOT
 
 from tinyfl.errors import LinkError
+from tinyfl.wire import messages as wire
 from tinyfl.wire.messages import PROTOCOL, SCHEMA, Welcome
 
 CORE = ROOT / "firmware/core"
@@ -19,21 +22,26 @@ Fault = Callable[[bytes], Iterable[tuple[float, bytes]]]  # what becomes of byte
 
 
 def build_session(folder: Path, *defines: str) -> ctypes.CDLL:
-    """session.c, frame.c and wire.c as a shared library that traps on undefined behaviour."""
+    """session.c and what it needs as a shared library that traps on undefined behaviour."""
     library = folder / "session.so"
-    sources = [ROOT / "tests/c/session_board.c", *(CORE / f"{name}.c" for name in ("session", "frame", "wire"))]
+    names = ("session", "retained", "frame", "auth", "wire")
+    sources = [ROOT / "tests/c/session_board.c", *(CORE / f"{name}.c" for name in names)]
     command = ["gcc", *FLAGS, *TRAP, *defines, "-shared", "-fPIC", f"-I{ROOT}/firmware/include", f"-I{CORE}"]
-    subprocess.run([*command, *map(str, sources), "-o", str(library)], check=True, timeout=60)
+    command += [*map(str, sources), *monocypher("gcc"), "-o", str(library)]
+    subprocess.run(command, check=True, timeout=60)
     loaded = ctypes.CDLL(str(library))
     loaded.board_new.restype = ctypes.c_void_p
-    loaded.board_body.restype = ctypes.c_void_p
-    for name in ("length", "skipped", "sent"):
+    loaded.board_content.restype = ctypes.c_void_p
+    for name in ("length", "skipped", "sent", "writes", "units"):
         getattr(loaded, f"board_{name}").restype = ctypes.c_uint32
     return loaded
 
 
 class CBoard:
-    """A board whose link is session.c and whose answers come from ``answer(type, body) -> (type, body, seconds)``."""
+    """A board whose link is session.c and whose answers come from ``answer(type, body) -> (type, body, seconds)``.
+
+    With a ``key`` it is enrolled: its WELCOME gets a nonce and the proof.
+    """
 
     def __init__(
         self,
@@ -41,55 +49,62 @@ class CBoard:
         answer: Callable[[int, bytes], tuple[int, bytes, float]],
         body_bytes: int = 4096,
         burst: int = 512,
+        key: bytes | None = None,
     ) -> None:
-        self._library, self._answer = library, answer
+        self.library, self._answer = library, answer
         self._out = ctypes.create_string_buffer(65536)
-        self._size, self._burst = body_bytes, burst
         self.requests: list[int] = []  # types, in the order in which they were carried out
-        self._board: ctypes.c_void_p | None = None
-        self.reset()
-
-    def reset(self) -> None:
-        """Power off and on."""
-        if self._board is not None:
-            self._library.board_free(self._board)
-        self._board = ctypes.c_void_p(self._library.board_new(self._size, self._burst))
+        self.board = ctypes.c_void_p(library.board_new(body_bytes, burst, key))
         self._job: tuple[float, int, bytes] | None = None
+
+    def reset(self, *flipped: int) -> None:
+        """Off and on: only body and record of an unfinished request stay, but for bits flipped in these bytes."""
+        for byte in flipped:
+            self.library.board_flip(self.board, byte)
+        self.library.board_boot(self.board)
+        self._job = None
+
+    def close(self) -> None:
+        self.library.board_free(self.board)
 
     def receive(self, data: bytes) -> None:
         """Bytes arrive."""
-        self._library.board_receive(self._board, data, len(data))
+        self.library.board_receive(self.board, data, len(data))
 
     def run(self, now: float) -> bytes:
         """Polls until nothing is left to do now; the bytes that were sent."""
         while True:
-            type = self._library.board_poll(self._board)
+            type = self.library.board_poll(self.board)
             assert type >= 0
             if type > 0:
-                body = ctypes.string_at(self._library.board_body(self._board), self._library.board_length(self._board))
+                content = ctypes.c_void_p(self.library.board_content(self.board))
+                body = ctypes.string_at(content, self.library.board_length(self.board))
                 self.requests.append(type)
                 kind, reply, seconds = self._answer(type, body)
                 self._job = (now + seconds, kind, reply)
-            elif self._job is None or not self._library.board_busy(self._board):
+            if self._job is None or not self.library.board_busy(self.board):
                 self._job = None
-                break
             elif now >= self._job[0]:
                 _, kind, reply = self._job
                 self._job = None
-                assert self._library.board_reply(self._board, kind, reply, len(reply)) == 0
-            else:
+                assert self.library.board_reply(self.board, kind, reply, len(reply)) == 0
+            if type == 0:
                 break
-        return bytes(self._out[: self._library.board_sent(self._board, self._out)])
+        return bytes(self._out[: self.library.board_sent(self.board, self._out)])
 
     def log(self, text: str) -> None:
         """Says something outside all messages."""
-        assert self._library.board_log(self._board, text.encode(), len(text.encode())) == 0
+        assert self.library.board_log(self.board, text.encode(), len(text.encode())) == 0
 
     @property
     def skipped(self) -> int:
         """Pieces of the stream that were no frames."""
-        skipped: int = self._library.board_skipped(self._board)
-        return skipped
+        return int(self.library.board_skipped(self.board))
+
+    @property
+    def units(self) -> int:
+        """How many units of an unfinished request there are."""
+        return int(self.library.board_units(self.board))
 
 
 def clean(data: bytes) -> Iterator[tuple[float, bytes]]:
@@ -143,6 +158,44 @@ class FaultyLink:
 def welcome(**changes: object) -> Welcome:
     """What a board with a head of 25 features and 5 classes says."""
     values: dict[str, object] = dict.fromkeys(Welcome.FIELDS, 0)
-    values |= {"protocol": PROTOCOL, "schema": SCHEMA, "model": bytes(range(16)), "name": "ada", "chunk": 240}
-    values |= {"credits": 2, "head_features": 25, "head_classes": 5, "input_bytes": 300, "output_bytes": 5}
+    values |= {"protocol": PROTOCOL, "schema": SCHEMA, "model": bytes(range(16)), "name": "ada", "chunk": 512}
+    values |= {"window": 1100, "device": b"ada-0001", "nonce": bytes(16), "proof": bytes(16)}
+    values |= {"head_features": 25, "head_classes": 5, "input_bytes": 300, "output_bytes": 5}
     return Welcome(**{**values, **changes})  # type: ignore[arg-type]
+
+
+CHUNK = 128  # the least: a body of few units takes several frames
+WELCOME = welcome(chunk=CHUNK, window=320)
+WEIGHTS = (np.arange(130) * 517 % 32001 - 16000).astype(np.int16)  # HEAD has 265 bytes: three DATA frames
+DELTAS = (np.arange(130) * 37 % 255 - 127).astype(np.int8)
+KEY = bytes(range(100, 132))
+
+
+class Answers:
+    """A board's answers; it keeps the last HEAD, so that a wrong body would be seen."""
+
+    def __init__(self, seconds: float = 0.0, welcome: wire.Welcome = WELCOME) -> None:
+        self.seconds, self.welcome = seconds, welcome
+        self.weights = np.zeros(0, np.int16)
+
+    def __call__(self, type: int, body: bytes) -> tuple[int, bytes, float]:
+        reply = self._reply(wire.MESSAGES[type].unpack(body))
+        return reply.TYPE, reply.pack(), 0.0 if type == wire.Hello.TYPE else self.seconds
+
+    def _reply(self, request: object) -> wire.Message:
+        match request:
+            case wire.Hello():
+                return self.welcome
+            case wire.Head():
+                self.weights = request.weights
+                return wire.Done()
+            case wire.Collect():
+                return wire.Delta(request.round, 7, DELTAS)
+            case wire.Pull():
+                return wire.Weights(3, self.weights)
+            case wire.Evaluate():
+                return wire.Evaluated(10, 9, 8)
+            case wire.Infer():
+                return wire.Inferred(len(request.input), request.input[:5])
+            case _:
+                return wire.Error(wire.Status.ERROR_TYPE, 1)

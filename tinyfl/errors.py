@@ -83,6 +83,12 @@ class MismatchError(BoardError):
     """The board holds another model, protocol or head shape than the host expects."""
 
 
+class AuthError(TinyflError):
+    """A board that did not prove that it holds its key, or that this host cannot talk to for want of one."""
+
+    exit_code = 4
+
+
 class ToolError(TinyflError):
     """A compiler, PlatformIO, flash tool or emulator failed or is missing."""
 

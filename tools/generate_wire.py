@@ -34,6 +34,9 @@ def schema_hash(spec: Spec) -> int:
     """First four bytes of the SHA-256 over what both sides must agree on: codes, layouts and names, not prose."""
     meaning = {
         "header": spec["frame"]["header"],
+        "unit": spec["protocol"]["unit"],
+        "mac": spec["frame"]["mac"],
+        "features": {name: feature["bit"] for name, feature in spec["feature"].items()},
         "kinds": {name: kind["code"] for name, kind in spec["frame"]["kinds"].items()},
         "status": {name: status["code"] for name, status in spec["status"].items()},
         "messages": {
@@ -127,6 +130,7 @@ def python_tuple(names: list[str]) -> str:
 
 def python_module(spec: Spec) -> str:
     kinds = "\n".join(f"    {name} = {kind['code']}" for name, kind in spec["frame"]["kinds"].items())
+    features = "\n".join(f"    {name} = {1 << feature['bit']}" for name, feature in spec["feature"].items())
     statuses = "\n".join(f"    {name} = {status['code']}" for name, status in spec["status"].items())
     hints = "\n".join(f'    Status.{name}: "{status.get("hint", "")}",' for name, status in spec["status"].items())
     docs = "\n".join(f'    Status.{name}: "{status["doc"]}",' for name, status in spec["status"].items())
@@ -141,7 +145,7 @@ def python_module(spec: Spec) -> str:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import ClassVar
 
 import numpy as np
@@ -151,7 +155,9 @@ from tinyfl.wire.packing import Message
 
 PROTOCOL = {spec["protocol"]["version"]}
 SCHEMA = 0x{schema_hash(spec):08X}
+UNIT = {spec["protocol"]["unit"]}
 DEFAULT_CHUNK = {spec["protocol"]["default_chunk"]}
+MAC_BYTES = {spec["frame"]["mac"]}
 HEADER_FORMAT = "<{header}"
 
 
@@ -159,6 +165,12 @@ class FrameKind(IntEnum):
     """What a frame is for."""
 
 {kinds}
+
+
+class Feature(IntFlag):
+    """Bits of ``features`` in HELLO and WELCOME."""
+
+{features}
 
 
 class Status(IntEnum):
@@ -285,6 +297,9 @@ def c_header(spec: Spec) -> str:
         f"/* {c_comment(k['doc'])} */\n#define TFL_FRAME_{n} {k['code']}u" for n, k in spec["frame"]["kinds"].items()
     )
     statuses = "\n".join(f"    TFL_{n} = {s['code']}, /* {s['doc']} */" for n, s in spec["status"].items())
+    features = "\n".join(
+        f"#define TFL_FEATURE_{n} {1 << f['bit']}u /* {f['doc']} */" for n, f in spec["feature"].items()
+    )
     types = "\n".join(f"    TFL_MESSAGE_{n} = 0x{m['type']:02X}," for n, m in spec["message"].items())
     each = " \\\n".join(f"    X({n}, {n.lower()})" for n, m in spec["message"].items() if m["fields"])
     structs = "\n\n".join(c_struct(n, m) for n, m in spec["message"].items())
@@ -301,8 +316,12 @@ def c_header(spec: Spec) -> str:
 #define TFL_PROTOCOL {spec["protocol"]["version"]}u
 #define TFL_SCHEMA 0x{schema_hash(spec):08X}u
 #define TFL_FRAME_HEADER_BYTES {header}u
+#define TFL_UNIT {spec["protocol"]["unit"]}u
+#define TFL_MAC_BYTES {spec["frame"]["mac"]}u
 
 {kinds}
+
+{features}
 
 enum tfl_error {{
 {statuses}
@@ -374,6 +393,7 @@ def tables(spec: Spec) -> dict[str, str]:
     head = [f"`{name}` {kind}" for name, kind in spec["frame"]["header"]]
     kinds = [f"| {n} | {k['code']} | {k['doc']} |" for n, k in spec["frame"]["kinds"].items()]
     statuses = [f"| {n} | {s['code']} | {s['doc']} |" for n, s in spec["status"].items()]
+    features = [f"| {n} | {f['bit']} | {f['doc']} |" for n, f in spec["feature"].items()]
     messages = []
     for name, m in spec["message"].items():
         fields = ", ".join(f"`{field}` {kind}" for field, kind in m["fields"]) or "-"
@@ -381,10 +401,12 @@ def tables(spec: Spec) -> dict[str, str]:
         messages.append(f"| {name} | 0x{m['type']:02X} | {to} | {fields} | {m['doc']} |")
     return {
         "constants": f"Protocol {spec['protocol']['version']}, schema 0x{schema_hash(spec):08X}, "
-        f"chunk {spec['protocol']['default_chunk']} bytes where a board does not say otherwise.",
+        f"units of {spec['protocol']['unit']} bytes, "
+        f"chunks of {spec['protocol']['default_chunk']} until WELCOME says how large they may be.",
         "header": f"Header: {', '.join(head)}: {sum(width(k) for _, k in spec['frame']['header'])} bytes.",
         "kinds": "\n".join(["| kind | code | meaning |", "|---|---|---|", *kinds]),
         "messages": "\n".join(["| message | type | to | fields | meaning |", "|---|---|---|---|---|", *messages]),
+        "features": "\n".join(["| feature | bit | meaning |", "|---|---|---|", *features]),
         "status": "\n".join(["| status | code | meaning |", "|---|---|---|", *statuses]),
     }
 
@@ -419,14 +441,14 @@ def cobs(data: bytes) -> bytes:
 
 
 def frame_vectors(spec: Spec) -> str:
-    payloads = [b"", b"\0", b"\x01", bytes(16), bytes(range(1, 201)), bytes(range(240)), b"\xff" * 240, b"\0\xff" * 120]
+    payloads = [b"", b"\0", b"\x01", bytes(16), bytes(range(1, 201)), bytes(range(240)), b"\xff" * 512, b"\0\xff" * 120]
     kinds = [kind["code"] for kind in spec["frame"]["kinds"].values()]
-    lines = [f"# {BY}", "# kind message session offset payload(hex, - for none) frame(hex, with its zeros)"]
+    lines = [f"# {BY}", "# kind message session payload(hex, - for none) frame(hex, with a zero before and behind)"]
     for i, payload in enumerate(payloads):
-        kind, message, session, offset = kinds[i % len(kinds)], i * 37 % 256, i * 8191 % 65536, i * 0x1010101
-        raw = struct.pack("<BBHI", kind, message, session, offset) + payload
+        kind, message, session = kinds[i % len(kinds)] | i % 16 << 4, i * 37 % 256, i * 8191 % 65536
+        raw = struct.pack("<BBH", kind, message, session) + payload
         encoded = b"\0" + cobs(raw + struct.pack("<I", zlib.crc32(raw))) + b"\0"
-        lines.append(f"{kind} {message} {session} {offset} {payload.hex() or '-'} {encoded.hex()}")
+        lines.append(f"{kind} {message} {session} {payload.hex() or '-'} {encoded.hex()}")
     return "\n".join(lines) + "\n"
 
 

@@ -15,7 +15,8 @@ static struct tfl_feature features[TFL_MODEL_FEATURES + 1u];
 
 /* int32_t: kernels may read the arena in words. */
 static int32_t arena[(TFL_MODEL_ARENA_BYTES + 3u) / 4u];
-static uint8_t body[TFL_MODEL_BODY_BYTES];
+static uint8_t body[TFL_MODEL_BODY_BYTES] TFL_RETAINED;
+static struct tfl_retained retained TFL_RETAINED;
 static struct tfl_port port;
 static struct tfl_node node;
 
@@ -25,6 +26,7 @@ static const struct tfl_node_config config = {
     .arena = (int8_t *)arena,
     .body = body,
     .body_bytes = sizeof body,
+    .retained = &retained,
     HEAD,
 };
 

@@ -1,5 +1,7 @@
 #include "frame.h"
 
+#include <string.h>
+
 #include "fixed.h"
 
 static void decoder_restart(struct tfl_decoder *d)
@@ -60,7 +62,6 @@ int tfl_frame_decode(struct tfl_decoder *d, uint8_t byte, struct tfl_frame *fram
         frame->kind = d->data[0];
         frame->message = d->data[1];
         frame->session = tfl_load16_le(d->data + 2);
-        frame->offset = tfl_load32_le(d->data + 4);
         frame->payload = d->data + TFL_FRAME_HEADER_BYTES;
         frame->length = d->length - TFL_FRAME_HEADER_BYTES - TFL_FRAME_CRC_BYTES;
     } else if (!empty) {
@@ -70,23 +71,41 @@ int tfl_frame_decode(struct tfl_decoder *d, uint8_t byte, struct tfl_frame *fram
     return valid;
 }
 
+static void encoder_send(struct tfl_encoder *e, uint32_t size)
+{
+    if (e->status >= 0) {
+        e->status = e->port->write(e->port->context, e->block, size);
+    }
+}
+
+static void encoder_append(struct tfl_encoder *e, uint8_t byte)
+{
+    if (e->length == sizeof e->block) { /* all before the open block can go: that one is shorter than 256 bytes */
+        encoder_send(e, e->code);
+        e->length = (uint16_t)(e->length - e->code);
+        memmove(e->block, e->block + e->code, e->length);
+        e->code = 0;
+    }
+    e->block[e->length++] = byte;
+}
+
 static void block_begin(struct tfl_encoder *e)
 {
-    e->code = e->length++;
-    e->out[e->code] = 1;
+    e->code = e->length;
+    encoder_append(e, 1);
 }
 
 static void encoder_put(struct tfl_encoder *e, uint8_t byte)
 {
-    if (e->out[e->code] == 0xFFu) {
+    if (e->block[e->code] == 0xFFu) {
         block_begin(e); /* the block is full: no zero stands between it and the next */
     }
     if (byte == 0u) {
         block_begin(e);
         return;
     }
-    e->out[e->length++] = byte;
-    e->out[e->code]++;
+    encoder_append(e, byte);
+    e->block[e->code]++;
 }
 
 void tfl_frame_add(struct tfl_encoder *e, const uint8_t *data, uint32_t size)
@@ -97,28 +116,31 @@ void tfl_frame_add(struct tfl_encoder *e, const uint8_t *data, uint32_t size)
     }
 }
 
-void tfl_frame_begin(struct tfl_encoder *e, uint8_t *out, const struct tfl_frame *frame)
+void tfl_frame_begin(struct tfl_encoder *e, const struct tfl_port *port, const struct tfl_frame *frame, int zero)
 {
     uint8_t header[TFL_FRAME_HEADER_BYTES];
 
-    e->out = out;
-    e->out[0] = 0; /* ends whatever stood on the line: text that was printed, half a frame */
-    e->length = 1;
+    e->port = port;
     e->crc = 0;
+    e->status = 0;
+    e->length = 0;
+    if (zero) {
+        e->block[e->length++] = 0;
+    }
     block_begin(e);
     header[0] = frame->kind;
     header[1] = frame->message;
     tfl_store16_le(header + 2, frame->session);
-    tfl_store32_le(header + 4, frame->offset);
     tfl_frame_add(e, header, sizeof header);
 }
 
-uint32_t tfl_frame_end(struct tfl_encoder *e)
+int tfl_frame_end(struct tfl_encoder *e)
 {
     uint8_t crc[TFL_FRAME_CRC_BYTES];
 
     tfl_store32_le(crc, e->crc);
     tfl_frame_add(e, crc, sizeof crc);
-    e->out[e->length++] = 0;
-    return e->length;
+    encoder_append(e, 0);
+    encoder_send(e, e->length);
+    return e->status < 0 ? e->status : 0;
 }

@@ -5,7 +5,9 @@
 
 #include "dataset.h"
 #include "fixed.h"
+#include "greeting.h"
 #include "head.h"
+#include "keep.h"
 
 #define LATER 0x7FFFFFFF /* a handler's result: a job will reply */
 
@@ -39,35 +41,53 @@ static int refuse(struct tfl_node *node, int status, uint32_t detail)
 
 /* The requests: each returns the length of its reply, LATER, or a negative tfl_error. */
 
+/* Protocol and schema stand first in every version's HELLO. */
 static int on_hello(struct tfl_node *node)
 {
-    const struct tfl_port *port = node->dataset.port;
-    const struct tfl_model *model = node->dataset.model;
-    struct tfl_msg_hello hello;
-    struct tfl_msg_welcome welcome = {.protocol = TFL_PROTOCOL, .schema = TFL_SCHEMA};
+    const uint8_t *hello = node->session.content;
+    uint32_t length = node->session.length;
+    int status;
 
-    if (tfl_hello_decode(&hello, node->session.body, node->session.length) != 0 || hello.protocol != TFL_PROTOCOL) {
+    if (length < 6u || tfl_load16_le(hello) != TFL_PROTOCOL) {
         return refuse(node, TFL_ERROR_PROTOCOL, TFL_PROTOCOL);
     }
-    if (hello.schema != TFL_SCHEMA) {
+    if (tfl_load32_le(hello + 2) != TFL_SCHEMA) {
         return refuse(node, TFL_ERROR_PROTOCOL, TFL_SCHEMA);
     }
-    memcpy(welcome.model, model->hash, sizeof welcome.model);
-    memcpy(welcome.name, port->name, sizeof welcome.name);
-    welcome.boot = port->boot;
-    welcome.chunk = TFL_CHUNK;
-    welcome.credits = TFL_CREDITS;
-    welcome.tick_numerator = port->ticks != 0 ? port->tick_numerator : 0u;
-    welcome.tick_denominator = port->ticks != 0 ? port->tick_denominator : 0u;
-    welcome.head_features = model->head != 0 ? model->head->features : 0u;
-    welcome.head_classes = model->head != 0 ? model->head->classes : 0u;
-    welcome.input_bytes = model->input_bytes;
-    welcome.output_bytes = model->output_bytes;
-    welcome.body_bytes = node->session.body_bytes;
-    welcome.cache = node->dataset.slot_count;
-    welcome.train_samples = node->dataset.samples[0];
-    welcome.test_samples = node->dataset.samples[1];
-    return (int)tfl_welcome_encode(&welcome, node->session.body);
+    if (length != TFL_HELLO_BYTES) {
+        return refuse(node, TFL_ERROR_LENGTH, TFL_HELLO_BYTES);
+    }
+    if (node->session.counter != 0u) {
+        return TFL_ERROR_STATE; /* keys and counters belong to the session that it did not open */
+    }
+    status = tfl_greeting_welcome(node, hello, length, node->session.brief);
+    return status < 0 ? status : (int)TFL_WELCOME_BYTES;
+}
+
+static int on_enrol(struct tfl_node *node)
+{
+    struct tfl_msg_enrol enrol;
+    uint8_t held[TFL_KEY_BYTES];
+    int status;
+
+    if (tfl_enrol_decode(&enrol, node->session.content, node->session.length) != 0) {
+        return refuse(node, TFL_ERROR_LENGTH, TFL_ENROL_BYTES);
+    }
+    status = tfl_store_key(&node->store, held);
+    if (status > 0 && node->auth.active == 0u) {
+        return TFL_ERROR_KEY;
+    }
+    return status < 0 ? status : tfl_store_enrol(&node->store, enrol.key); /* the next HELLO takes it up */
+}
+
+static int load(struct tfl_node *node, uint32_t round, const uint8_t *weights)
+{
+    if (tfl_head_load(&node->head, weights) != 0) {
+        return refuse(node, TFL_ERROR_ARGUMENT, TFL_HEAD_MAX_WEIGHT);
+    }
+    node->round = round;
+    node->state = LOADED;
+    return 0;
 }
 
 static int on_head(struct tfl_node *node)
@@ -75,15 +95,16 @@ static int on_head(struct tfl_node *node)
     uint32_t count = tfl_head_count(node->head.format);
     struct tfl_msg_head head;
 
-    if (tfl_head_decode(&head, node->session.body, node->session.length) != 0 || head.weights_count != count) {
+    if (tfl_head_decode(&head, node->session.content, node->session.length) != 0 || head.weights_count != count) {
         return refuse(node, TFL_ERROR_LENGTH, count);
     }
-    if (tfl_head_load(&node->head, head.weights) != 0) {
-        return refuse(node, TFL_ERROR_ARGUMENT, TFL_HEAD_MAX_WEIGHT);
+    if (head.keep > 1u) {
+        return refuse(node, TFL_ERROR_ARGUMENT, head.keep);
     }
-    node->round = head.round;
-    node->state = LOADED;
-    return 0;
+    if (load(node, head.round, head.weights) != 0) {
+        return TFL_ERROR_ARGUMENT;
+    }
+    return head.keep != 0u ? tfl_keep_head(node, head.round, head.weights) : 0;
 }
 
 static void epoch_start(struct tfl_node *node)
@@ -115,10 +136,12 @@ static int train_end(struct tfl_node *node)
 static int on_train(struct tfl_node *node)
 {
     struct tfl_job *job = &node->job;
+    uint32_t count = tfl_head_count(node->head.format);
     struct tfl_msg_train train;
 
-    if (tfl_train_decode(&train, node->session.body, node->session.length) != 0) {
-        return TFL_ERROR_LENGTH;
+    if (tfl_train_decode(&train, node->session.content, node->session.length) != 0 ||
+        (train.weights_count != 0u && train.weights_count != count)) {
+        return refuse(node, TFL_ERROR_LENGTH, count);
     }
     if (train.epochs == 0u) {
         return refuse(node, TFL_ERROR_ARGUMENT, train.epochs);
@@ -129,8 +152,11 @@ static int on_train(struct tfl_node *node)
     if (train.shift < TFL_HEAD_MIN_RATE_SHIFT || train.shift > TFL_HEAD_MAX_RATE_SHIFT) {
         return refuse(node, TFL_ERROR_ARGUMENT, train.shift);
     }
-    if (node->state == SPOILED) {
+    if (train.weights_count == 0u && node->state == SPOILED) {
         return TFL_ERROR_STATE;
+    }
+    if (train.weights_count > 0u && load(node, train.round, train.weights) != 0) {
+        return TFL_ERROR_ARGUMENT;
     }
     job_start(node, TFL_MESSAGE_TRAIN);
     job->round = train.round;
@@ -182,8 +208,9 @@ static int on_collect(struct tfl_node *node)
     struct tfl_msg_collect collect;
     struct tfl_msg_delta delta = {.samples = node->dataset.samples[0]};
     uint32_t bytes;
+    int status;
 
-    if (tfl_collect_decode(&collect, node->session.body, node->session.length) != 0) {
+    if (tfl_collect_decode(&collect, node->session.content, node->session.length) != 0) {
         return TFL_ERROR_LENGTH;
     }
     if (collect.tensor != 0u || collect.seed == 0u) {
@@ -194,6 +221,10 @@ static int on_collect(struct tfl_node *node)
     }
     if (node->state != TRAINED || collect.round != node->round) {
         return refuse(node, TFL_ERROR_STATE, node->round);
+    }
+    status = tfl_keep_broadcast(node, collect.round);
+    if (status < 0) {
+        return status;
     }
     delta.round = collect.round;
     bytes = tfl_delta_encode(&delta, node->session.body);
@@ -216,7 +247,7 @@ static int on_evaluate(struct tfl_node *node)
 {
     struct tfl_msg_evaluate evaluate;
 
-    if (tfl_evaluate_decode(&evaluate, node->session.body, node->session.length) != 0) {
+    if (tfl_evaluate_decode(&evaluate, node->session.content, node->session.length) != 0) {
         return TFL_ERROR_LENGTH;
     }
     if (evaluate.split >= TFL_SPLITS) {
@@ -274,7 +305,7 @@ static int on_infer(struct tfl_node *node)
     struct tfl_msg_inferred inferred = {0};
     uint32_t start, bytes;
 
-    if (tfl_infer_decode(&infer, node->session.body, node->session.length) != 0 ||
+    if (tfl_infer_decode(&infer, node->session.content, node->session.length) != 0 ||
         infer.input_count != model->input_bytes) {
         return refuse(node, TFL_ERROR_LENGTH, model->input_bytes);
     }
@@ -293,7 +324,7 @@ static int on_feed(struct tfl_node *node)
     struct tfl_msg_feed feed;
     struct tfl_msg_fed fed;
 
-    if (tfl_feed_decode(&feed, node->session.body, node->session.length) != 0 ||
+    if (tfl_feed_decode(&feed, node->session.content, node->session.length) != 0 ||
         feed.input_count != model->input_bytes) {
         return refuse(node, TFL_ERROR_LENGTH, model->input_bytes);
     }
@@ -327,6 +358,7 @@ static const struct request {
     {TFL_MESSAGE_PULL, TFL_MESSAGE_WEIGHTS, 1, on_pull},
     {TFL_MESSAGE_INFER, TFL_MESSAGE_INFERRED, 0, on_infer},
     {TFL_MESSAGE_FEED, TFL_MESSAGE_FED, 1, on_feed},
+    {TFL_MESSAGE_ENROL, TFL_MESSAGE_DONE, 0, on_enrol},
 };
 
 static int handle(struct tfl_node *node, const struct request *request)
@@ -343,6 +375,7 @@ static int handle(struct tfl_node *node, const struct request *request)
 /* Sends what a handler or a job came to; 1, or negative: the link is gone. */
 static int conclude(struct tfl_node *node, uint8_t reply, int result)
 {
+    const uint8_t *body = reply == TFL_MESSAGE_WELCOME ? node->session.brief : node->session.body;
     uint32_t length = (uint32_t)result;
     int sent;
 
@@ -354,9 +387,10 @@ static int conclude(struct tfl_node *node, uint8_t reply, int result)
 
         job_drop(node);
         reply = TFL_MESSAGE_ERROR;
-        length = tfl_error_encode(&error, node->session.body);
+        body = node->session.brief;
+        length = tfl_error_encode(&error, node->session.brief);
     }
-    sent = tfl_session_reply(&node->session, reply, length);
+    sent = tfl_session_reply(&node->session, reply, body, length);
     return sent < 0 ? sent : 1;
 }
 
@@ -399,7 +433,7 @@ static uint32_t largest_body(const struct tfl_model *model)
     uint32_t count = model->head != 0 ? tfl_head_count(model->head) : 0u;
     uint32_t largest = TFL_WELCOME_BYTES;
     const uint32_t bodies[] = {
-        TFL_HEAD_BYTES + 2u * count, /* WEIGHTS is as long */
+        TFL_TRAIN_BYTES + 2u * count,
         TFL_DELTA_BYTES + count,
         TFL_FEED_BYTES + model->input_bytes,
         TFL_INFERRED_BYTES + model->output_bytes,
@@ -413,19 +447,47 @@ static uint32_t largest_body(const struct tfl_model *model)
 
 int tfl_node_init(struct tfl_node *node, const struct tfl_node_config *config)
 {
+    const struct tfl_head_format *format = config->model->head;
+    const struct tfl_session_config session = {.port = config->port,
+                                               .body = config->body,
+                                               .body_bytes = config->body_bytes,
+                                               .retained = config->retained,
+                                               .auth = &node->auth};
+    uint8_t key[TFL_KEY_BYTES];
+    int status;
+
     if (config->body_bytes < largest_body(config->model)) {
         return TFL_ERROR_SPACE;
     }
     memset(node, 0, sizeof *node);
-    tfl_session_init(&node->session, config->port, config->body, config->body_bytes);
+    tfl_session_init(&node->session, &session);
     tfl_dataset_init(&node->dataset, config);
-    node->head.format = config->model->head;
+    node->head.format = format;
     node->head.master = config->master;
     node->head.broadcast = config->broadcast;
     node->head.logits = config->logits;
     node->head.features = config->features;
-    if (config->model->head != 0) {
-        tfl_head_reset(&node->head);
+    status = tfl_store_mount(&node->store, config->port, format != 0 ? 2u * tfl_head_count(format) : 0u);
+    if (status == 0) {
+        status = tfl_store_key(&node->store, key);
     }
-    return 0;
+    if (status < 0) {
+        return status;
+    }
+    tfl_auth_init(&node->auth, status > 0 ? key : 0);
+    if (format == 0) {
+        return 0;
+    }
+    tfl_head_reset(&node->head);
+    return tfl_keep_restore(node);
+}
+
+int tfl_node_log(const struct tfl_node *node, const char *text)
+{
+    uint32_t length = 0;
+
+    while (text[length] != '\0') {
+        length++;
+    }
+    return tfl_session_log(&node->session, text, length);
 }

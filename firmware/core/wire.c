@@ -30,6 +30,7 @@ int tfl_hello_decode(struct tfl_msg_hello *m, const uint8_t *body, uint32_t leng
     m->protocol = tfl_load16_le(body + 0);
     m->schema = tfl_load32_le(body + 2);
     m->features = tfl_load32_le(body + 6);
+    memcpy(m->nonce, body + 10, sizeof m->nonce);
     return TFL_OK;
 }
 
@@ -38,6 +39,7 @@ uint32_t tfl_hello_encode(const struct tfl_msg_hello *m, uint8_t *body)
     tfl_store16_le(body + 0, m->protocol);
     tfl_store32_le(body + 2, m->schema);
     tfl_store32_le(body + 6, m->features);
+    memcpy(body + 10, m->nonce, sizeof m->nonce);
     return TFL_HELLO_BYTES;
 }
 
@@ -49,21 +51,26 @@ int tfl_welcome_decode(struct tfl_msg_welcome *m, const uint8_t *body, uint32_t 
     m->protocol = tfl_load16_le(body + 0);
     m->schema = tfl_load32_le(body + 2);
     m->boot = tfl_load32_le(body + 6);
-    memcpy(m->model, body + 10, sizeof m->model);
-    memcpy(m->name, body + 26, sizeof m->name);
-    m->chunk = tfl_load16_le(body + 42);
-    m->credits = body[44];
-    m->tick_numerator = body[45];
-    m->tick_denominator = body[46];
-    m->head_features = tfl_load16_le(body + 47);
-    m->head_classes = tfl_load16_le(body + 49);
-    m->input_bytes = tfl_load32_le(body + 51);
-    m->output_bytes = tfl_load32_le(body + 55);
-    m->body_bytes = tfl_load32_le(body + 59);
-    m->cache = tfl_load32_le(body + 63);
-    m->train_samples = tfl_load32_le(body + 67);
-    m->test_samples = tfl_load32_le(body + 71);
-    m->features = tfl_load32_le(body + 75);
+    memcpy(m->device, body + 10, sizeof m->device);
+    memcpy(m->model, body + 18, sizeof m->model);
+    memcpy(m->name, body + 34, sizeof m->name);
+    m->features = tfl_load32_le(body + 50);
+    m->chunk = tfl_load16_le(body + 54);
+    m->window = tfl_load16_le(body + 56);
+    m->tick_numerator = body[58];
+    m->tick_denominator = body[59];
+    m->head_features = tfl_load16_le(body + 60);
+    m->head_classes = tfl_load16_le(body + 62);
+    m->input_bytes = tfl_load32_le(body + 64);
+    m->output_bytes = tfl_load32_le(body + 68);
+    m->body_bytes = tfl_load32_le(body + 72);
+    m->cache = tfl_load32_le(body + 76);
+    m->train_samples = tfl_load32_le(body + 80);
+    m->test_samples = tfl_load32_le(body + 84);
+    m->round = tfl_load32_le(body + 88);
+    m->head_digest = tfl_load32_le(body + 92);
+    memcpy(m->nonce, body + 96, sizeof m->nonce);
+    memcpy(m->proof, body + 112, sizeof m->proof);
     return TFL_OK;
 }
 
@@ -72,21 +79,26 @@ uint32_t tfl_welcome_encode(const struct tfl_msg_welcome *m, uint8_t *body)
     tfl_store16_le(body + 0, m->protocol);
     tfl_store32_le(body + 2, m->schema);
     tfl_store32_le(body + 6, m->boot);
-    memcpy(body + 10, m->model, sizeof m->model);
-    memcpy(body + 26, m->name, sizeof m->name);
-    tfl_store16_le(body + 42, m->chunk);
-    body[44] = m->credits;
-    body[45] = m->tick_numerator;
-    body[46] = m->tick_denominator;
-    tfl_store16_le(body + 47, m->head_features);
-    tfl_store16_le(body + 49, m->head_classes);
-    tfl_store32_le(body + 51, m->input_bytes);
-    tfl_store32_le(body + 55, m->output_bytes);
-    tfl_store32_le(body + 59, m->body_bytes);
-    tfl_store32_le(body + 63, m->cache);
-    tfl_store32_le(body + 67, m->train_samples);
-    tfl_store32_le(body + 71, m->test_samples);
-    tfl_store32_le(body + 75, m->features);
+    memcpy(body + 10, m->device, sizeof m->device);
+    memcpy(body + 18, m->model, sizeof m->model);
+    memcpy(body + 34, m->name, sizeof m->name);
+    tfl_store32_le(body + 50, m->features);
+    tfl_store16_le(body + 54, m->chunk);
+    tfl_store16_le(body + 56, m->window);
+    body[58] = m->tick_numerator;
+    body[59] = m->tick_denominator;
+    tfl_store16_le(body + 60, m->head_features);
+    tfl_store16_le(body + 62, m->head_classes);
+    tfl_store32_le(body + 64, m->input_bytes);
+    tfl_store32_le(body + 68, m->output_bytes);
+    tfl_store32_le(body + 72, m->body_bytes);
+    tfl_store32_le(body + 76, m->cache);
+    tfl_store32_le(body + 80, m->train_samples);
+    tfl_store32_le(body + 84, m->test_samples);
+    tfl_store32_le(body + 88, m->round);
+    tfl_store32_le(body + 92, m->head_digest);
+    memcpy(body + 96, m->nonce, sizeof m->nonce);
+    memcpy(body + 112, m->proof, sizeof m->proof);
     return TFL_WELCOME_BYTES;
 }
 
@@ -96,6 +108,7 @@ int tfl_head_decode(struct tfl_msg_head *m, const uint8_t *body, uint32_t length
         return TFL_ERROR_LENGTH;
     }
     m->round = tfl_load32_le(body + 0);
+    m->keep = body[4];
     m->weights = body + TFL_HEAD_BYTES;
     m->weights_count = (length - TFL_HEAD_BYTES) / 2u;
     return TFL_OK;
@@ -104,12 +117,13 @@ int tfl_head_decode(struct tfl_msg_head *m, const uint8_t *body, uint32_t length
 uint32_t tfl_head_encode(const struct tfl_msg_head *m, uint8_t *body)
 {
     tfl_store32_le(body + 0, m->round);
+    body[4] = m->keep;
     return TFL_HEAD_BYTES;
 }
 
 int tfl_train_decode(struct tfl_msg_train *m, const uint8_t *body, uint32_t length)
 {
-    if (length != TFL_TRAIN_BYTES) {
+    if (length < TFL_TRAIN_BYTES || (length - TFL_TRAIN_BYTES) % 2u != 0u) {
         return TFL_ERROR_LENGTH;
     }
     m->round = tfl_load32_le(body + 0);
@@ -118,6 +132,8 @@ int tfl_train_decode(struct tfl_msg_train *m, const uint8_t *body, uint32_t leng
     m->epochs = tfl_load16_le(body + 12);
     m->rate = tfl_load16_le(body + 14);
     m->shift = body[16];
+    m->weights = body + TFL_TRAIN_BYTES;
+    m->weights_count = (length - TFL_TRAIN_BYTES) / 2u;
     return TFL_OK;
 }
 
@@ -317,6 +333,21 @@ uint32_t tfl_fed_encode(const struct tfl_msg_fed *m, uint8_t *body)
     tfl_store32_le(body + 0, m->train_samples);
     tfl_store32_le(body + 4, m->test_samples);
     return TFL_FED_BYTES;
+}
+
+int tfl_enrol_decode(struct tfl_msg_enrol *m, const uint8_t *body, uint32_t length)
+{
+    if (length != TFL_ENROL_BYTES) {
+        return TFL_ERROR_LENGTH;
+    }
+    memcpy(m->key, body + 0, sizeof m->key);
+    return TFL_OK;
+}
+
+uint32_t tfl_enrol_encode(const struct tfl_msg_enrol *m, uint8_t *body)
+{
+    memcpy(body + 0, m->key, sizeof m->key);
+    return TFL_ENROL_BYTES;
 }
 
 int tfl_error_decode(struct tfl_msg_error *m, const uint8_t *body, uint32_t length)

@@ -36,13 +36,17 @@ def list_ports() -> list[Port]:
 
 
 def board_info(link: str, deadline: float = 3.0) -> dict[str, Any]:
-    """The board's WELCOME by field, texts and hex for bytes. Raises LinkError where no board answers."""
+    """The board's WELCOME by field, texts and hex for bytes, as the board says it: its proof is not asked for.
+
+    Raises LinkError where no board answers.
+    """
     node = Node(open_link(link), None, link)
     try:
-        welcome = node.hello(deadline)
+        welcome = node.identify(deadline)
     finally:
         node.close()
-    return {key: value.hex() if isinstance(value, bytes) else value for key, value in asdict(welcome).items()}
+    fields = {key: value for key, value in asdict(welcome).items() if key not in ("nonce", "proof")}
+    return {key: value.hex() if isinstance(value, bytes) else value for key, value in fields.items()}
 
 
 def watch(link: str) -> Iterator[str]:

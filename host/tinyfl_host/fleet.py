@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,9 +20,10 @@ from tinyfl_host.emulate import Emulator
 from tinyfl_host.links import Link, open_link
 from tinyfl_host.links.trace import Trace
 from tinyfl_host.recipe import check_known
+from tinyfl_host.traffic import Traffic
 
 ROLES = ("client", "unseen")
-KEYS = ("name", "link", "env", "user", "data", "role")
+KEYS = ("name", "link", "env", "user", "data", "role", "device")
 
 
 class Board(Protocol):
@@ -33,13 +35,22 @@ class Board(Protocol):
     def hello(self, *, deadline: float = 60.0) -> messages.Welcome:
         """Starts a session."""
 
-    def load(self, round: int, weights: npt.NDArray[np.int16], *, deadline: float = 60.0) -> None:
-        """Sends the broadcast head."""
+    def load(self, round: int, weights: npt.NDArray[np.int16], *, keep: bool = False, deadline: float = 60.0) -> None:
+        """Sends a head to measure, and to keep over a reset."""
 
     def train(
-        self, round: int, seed: int, board: int, epochs: int, rate: int, shift: int, *, deadline: float = 60.0
+        self,
+        round: int,
+        seed: int,
+        board: int,
+        epochs: int,
+        rate: int,
+        shift: int,
+        weights: npt.NDArray[np.int16] | None = None,
+        *,
+        deadline: float = 60.0,
     ) -> messages.Trained:
-        """Trains it on the board's own samples."""
+        """Trains on the board's own samples, from the broadcast ``weights`` or from where it is."""
 
     def collect(self, round: int, shift: int, seed: int, *, deadline: float = 60.0) -> messages.Delta:
         """Asks for its delta."""
@@ -67,6 +78,7 @@ class Member:
     user: str = ""  # whose data of the recipe it holds; empty: its own sensor's, or ``data``
     role: str = "client"  # "client": trains; "unseen": is only evaluated
     data: str = ""  # a data image file instead of a user's data
+    device: str = ""  # the id that the board must have, 16 hex digits; empty: whatever board is at the link
 
     @property
     def trains(self) -> bool:
@@ -89,36 +101,6 @@ class Member:
         return self.emulated or self.link == "twin"
 
 
-@dataclass
-class Traffic:
-    """Bytes over one board's link in both directions, framing and repeats included."""
-
-    up: int = 0  # board to host
-    down: int = 0
-
-
-class MeteredLink:
-    """A link that counts its bytes."""
-
-    def __init__(self, link: Link, traffic: Traffic) -> None:
-        self._link, self._traffic = link, traffic
-
-    def read(self, timeout: float) -> bytes:
-        """See Link."""
-        data = self._link.read(timeout)
-        self._traffic.up += len(data)
-        return data
-
-    def write(self, data: bytes) -> None:
-        """See Link."""
-        self._link.write(data)
-        self._traffic.down += len(data)
-
-    def close(self) -> None:
-        """See Link."""
-        self._link.close()
-
-
 class Fleet:
     """How the boards of a run are opened. Emulators are booted at the start, all other boards when they are needed.
 
@@ -129,7 +111,7 @@ class Fleet:
         self,
         members: Sequence[Member],
         boot: Callable[[Member], Emulator],
-        node: Callable[[Member, Link], Board],
+        node: Callable[[Member, Callable[[], Link], Traffic], Board],
         twin: Callable[[Member], Board],
         trace: Trace | None = None,
     ) -> None:
@@ -148,13 +130,20 @@ class Fleet:
         """A new connection to the board, not greeted yet; LinkError where it is not there (it may be later)."""
         if member.link == "twin":
             return self._twin(member)
+        return self._node(member, lambda: self.connect(member), traffic)
+
+    def connect(self, member: Member) -> Link:
+        """The board's link, opened anew."""
         emulator = self.emulators.get(member.name)
-        if emulator is not None and not emulator.running:
+        if emulator is not None and self.is_gone(member):
             raise LinkError(f"its emulator has ended {emulator.complaint()}".rstrip(), "start the run again")
         link = open_link(emulator.link if emulator else member.link)
-        if self._trace is not None:
-            link = self._trace.wrap(member.name, link)
-        return self._node(member, MeteredLink(link, traffic))
+        return link if self._trace is None else self._trace.wrap(member.name, link)
+
+    def is_gone(self, member: Member) -> bool:
+        """True for a board that this run booted and that has ended: it does not come back."""
+        emulator = self.emulators.get(member.name)
+        return emulator is not None and not emulator.running
 
     def close(self) -> None:
         """Ends the emulators."""
@@ -202,6 +191,8 @@ def _member(table: dict[str, Any], index: int, where: str, folder: Path) -> Memb
         raise ConfigError(
             f"{where}: name {table['name']!r}, expected at most {NAME_BYTES} printable bytes", "shorten it"
         )
+    if not re.fullmatch("([0-9a-f]{16})?", table.get("device", "")):
+        raise ConfigError(f"{where}: device = {table['device']!r}", "16 hex digits: tinyfl device info LINK shows them")
     if table.get("role", ROLES[0]) not in ROLES:
         raise ConfigError(f"{where}: role = {table['role']!r}", f"expected {' or '.join(ROLES)}")
     if table.get("env", "") and table["link"] == f"emu:{table['env']}":

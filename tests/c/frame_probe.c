@@ -1,5 +1,5 @@
-/* Lines "D hex" decode a stream, "E kind message session offset hex" encode a frame, "C hex" gives its CRC-32, "M NAME hex"
-   decodes a message and encodes its fixed part again; "-" stands for no bytes. */
+/* Lines "D hex" decode a stream, "E kind message session hex" encode a frame with a zero before it, "C hex" gives its
+   CRC-32, "M NAME hex" decodes a message and encodes its fixed part again; "-" stands for no bytes. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,32 +39,44 @@ static void decode(void)
     memset(&decoder, 0, sizeof decoder);
     for (uint32_t i = 0; i < size; i++) {
         if (tfl_frame_decode(&decoder, bytes[i], &frame)) {
-            printf("%u %u %u %" PRIu32 " ", frame.kind, frame.message, frame.session, frame.offset);
+            printf("%u %u %u ", frame.kind, frame.message, frame.session);
             print(frame.payload, frame.length);
         }
     }
     printf("skipped %" PRIu32 "\n", decoder.skipped);
 }
 
+static int print_write(void *context, const uint8_t *data, size_t size)
+{
+    (void)context;
+    if (size > TFL_ENCODER_BYTES) {
+        return TFL_ERROR_LINK;
+    }
+    for (size_t i = 0; i < size; i++) {
+        printf("%02x", data[i]);
+    }
+    return (int)size;
+}
+
 static void encode(void)
 {
+    static const struct tfl_port port = {.write = print_write};
     unsigned kind, message, session;
-    uint8_t out[TFL_FRAME_ENCODED_BYTES];
     struct tfl_frame frame = {0};
     struct tfl_encoder encoder;
     uint32_t size;
 
-    if (sscanf(line, "E %u %u %u %" SCNu32 " %s", &kind, &message, &session, &frame.offset, hex) != 5) {
+    if (sscanf(line, "E %u %u %u %s", &kind, &message, &session, hex) != 4) {
         return;
     }
     frame.kind = (uint8_t)kind;
     frame.message = (uint8_t)message;
     frame.session = (uint16_t)session;
     size = unhex();
-    tfl_frame_begin(&encoder, out, &frame);
+    tfl_frame_begin(&encoder, &port, &frame, 1);
     tfl_frame_add(&encoder, bytes, size / 3u); /* in two pieces */
     tfl_frame_add(&encoder, bytes + size / 3u, size - size / 3u);
-    print(out, tfl_frame_end(&encoder));
+    printf("%s\n", tfl_frame_end(&encoder) == 0 ? "" : " failed");
 }
 
 #define TRY_MESSAGE(NAME, low)                                 \
@@ -81,7 +93,7 @@ static void encode(void)
 
 static void message(void)
 {
-    uint8_t again[128];
+    uint8_t again[256];
     uint32_t size;
 
     if (sscanf(line, "M %15s %s", name, hex) == 2) {

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from support_runner import COMPILERS, FLAGS, ROOT
 
+from tinyfl_host.thirdparty import fetch
+
 FIRMWARE = ROOT / "firmware"
 CORE = sorted((FIRMWARE / "core").glob("*.c")) + sorted((FIRMWARE / "core/ops").glob("*.c"))
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O2"]
@@ -25,11 +27,14 @@ CPUS = {
 MEMORY = {"memcpy", "memset", "memmove", "memcmp"}
 DIVISION = {"__aeabi_idiv", "__aeabi_uidiv", "__aeabi_idivmod", "__aeabi_uidivmod"}
 WIDE_PRODUCT = {"__aeabi_lmul"}  # tfl_high_mul on a Cortex-M0: requantisation, never training
+CRYPTO = {"crypto_blake2b_keyed", "crypto_blake2b_keyed_init", "crypto_blake2b_update", "crypto_blake2b_final"}
+CRYPTO |= {"crypto_verify16", "crypto_wipe"}  # of Monocypher, which auth.c alone knows
+FOREIGN = ["-Os", "-w", "-DBLAKE2_NO_UNROLLING"]  # how it is compiled: firmware/platform/builder/main.py
 TRAINING = ("head.c", "node.c", "dataset.c", "session.c", "frame.c", "image.c", "wire.c")
-FLASH_GOAL = 16 * 1024
+FLASH_GOAL = 22 * 1024  # at -O2; images have most of it at -Os (docs/SIZES.md)
 FUNCTION_STACK = 320
 PORT_STACK = 64  # allowed to a port's read, write, sample, ticks
-STACK_GOAL = 1024 - 32 - 96  # the micro:bit's, less an interrupt's frame and handler
+STACK_GOAL = 1280 - 32 - 96  # the micro:bit's, less an interrupt's frame and handler
 
 
 SLOW_CPUS = ("m3", "m55")  # what they share with the others is most
@@ -44,10 +49,21 @@ def objects(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         pytest.skip("arm-none-eabi-gcc is not installed")
     folder = tmp_path_factory.mktemp(request.param)
     extra = [*CPUS[request.param], "-ffreestanding", "-fcallgraph-info=su", "-fstack-usage"]
-    command = ["arm-none-eabi-gcc", *STRICT, *extra, "-I", str(FIRMWARE / "include"), "-c", *map(str, CORE)]
-    built = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
-    assert built.returncode == 0, built.stderr
+    compile_core(["arm-none-eabi-gcc", *STRICT, *extra], folder)
+    (folder / "foreign").mkdir()
+    command = ["arm-none-eabi-gcc", *extra, *FOREIGN, "-c", str(fetch("monocypher") / "monocypher.c")]
+    subprocess.run(command, cwd=folder / "foreign", check=True, timeout=120)
     return folder
+
+
+def compile_core(compiler: list[str], folder: Path, *more: Path) -> None:
+    """With nothing but firmware/include on the path; auth.c also finds Monocypher's header."""
+    include = ["-I", str(FIRMWARE / "include")]
+    ours = [str(path) for path in (*CORE, *more) if path.name != "auth.c"]
+    auth = ["-I", str(fetch("monocypher")), "-c", str(FIRMWARE / "core/auth.c")]
+    for what in (["-c", *ours], auth):
+        built = subprocess.run([*compiler, *include, *what], cwd=folder, capture_output=True, text=True, timeout=120)
+        assert built.returncode == 0, built.stderr
 
 
 def tool(name: str, *arguments: str) -> str:
@@ -66,6 +82,7 @@ def test_core_calls_nothing_but_itself(objects: Path) -> None:
         names = {line.split()[-1] for line in tool("nm", "-u", str(path)).splitlines() if line.strip()}
         foreign = {name for name in names if not name.startswith("tfl_")}
         allowed = MEMORY | DIVISION | (set() if f"{path.stem}.c" in TRAINING else WIDE_PRODUCT)
+        allowed |= CRYPTO if path.name == "auth.o" else set()
         assert foreign <= allowed, (path.name, foreign - allowed)
 
 
@@ -100,14 +117,14 @@ def test_the_deepest_stack_fits_the_smallest_board(objects: Path, capsys: pytest
     """From the compiler's call graph; what is called through a pointer is a request's handler, a kernel or the port."""
     own: dict[str, int] = {}
     calls: dict[str, set[str]] = {}
-    for path in objects.glob("*.ci"):
+    for path in objects.rglob("*.ci"):
         text = path.read_text()
         own |= {t: int(n) for t, n in re.findall(r'node: \{ title: "([^"]+)" label: "[^"]*\\n(\d+) bytes', text)}
         for source, target in re.findall(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"', text):
             calls.setdefault(source, set()).add(target)
     handlers = {name for name in own if re.search(r"node\.c:on_(?!request)", name)}
     kernels = {f"tfl_{path.stem}" for path in CORE if path.parent.name == "ops"}
-    assert len(handlers) == 8 and kernels <= own.keys()
+    assert len(handlers) == 9 and kernels <= own.keys()
 
     @cache
     def depth(name: str, above: tuple[str, ...] = ()) -> int:
@@ -127,17 +144,15 @@ def test_core_includes_no_vendor_header() -> None:
     for path in [*CORE, *(FIRMWARE / "core").rglob("*.h"), *(FIRMWARE / "include").rglob("*.h")]:
         for name in re.findall(r'#include [<"]([^>"]+)[>"]', path.read_text()):
             local = (path.parent / name).exists() or (FIRMWARE / "include" / name).exists()
-            assert local or name in ("stdint.h", "stddef.h", "string.h"), (path.name, name)
+            foreign = ("monocypher.h",) if path.name == "auth.c" else ()
+            assert local or name in ("stdint.h", "stddef.h", "string.h", *foreign), (path.name, name)
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_core_and_the_template_port_compile_on_a_host(compiler: str, tmp_path: Path) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
-    sources = [*CORE, FIRMWARE / "ports/template/port.c"]
-    command = [compiler, *FLAGS, "-I", str(FIRMWARE / "include"), "-c", *map(str, sources)]
-    built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert built.returncode == 0, built.stderr
+    compile_core([compiler, *FLAGS], tmp_path, FIRMWARE / "ports/template/port.c")
 
 
 def test_the_template_port_compiles_for_a_board(tmp_path: Path) -> None:

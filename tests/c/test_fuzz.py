@@ -12,7 +12,7 @@ from support_runner import ROOT
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", ["fuzz_frame", "fuzz_message", "fuzz_session"])
+@pytest.mark.parametrize("target", ["fuzz_frame", "fuzz_message", "fuzz_session", "fuzz_handshake", "fuzz_store"])
 def test_fuzzing_finds_nothing(target: str, tmp_path: Path) -> None:
     spec = importlib.util.spec_from_file_location("fuzz", ROOT / "tools/fuzz.py")
     assert spec is not None and spec.loader is not None

@@ -6,28 +6,34 @@ import dataclasses
 import signal
 import socket
 import subprocess
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support_board import Conversation, build_board
-from support_runner import COMPILERS
+from support_runner import COMPILERS, ROOT
 from support_tflite import small_classifier
 
 from tinyfl.compiler import CompiledModel, compile_model
 from tinyfl.image import build_image
 from tinyfl.reference.board import TwinBoard
 from tinyfl.reference.head import to_wire
+from tinyfl.wire.frame import Frame, encode_frame
 from tinyfl.wire.messages import (
+    MAC_BYTES,
     PROTOCOL,
     SCHEMA,
     Collect,
     Delta,
     Done,
+    Enrol,
     Evaluate,
     Evaluated,
+    Feature,
     Fed,
     Feed,
+    FrameKind,
     Head,
     Hello,
     Infer,
@@ -46,7 +52,9 @@ X = RNG.integers(-128, 128, (60, 10, 1, 3)).astype(np.int8)
 Y = RNG.integers(0, 5, 60).astype(np.uint8)
 SPLIT = 41  # training samples
 RATE = (20000, 16)
+NONE = np.zeros(0, np.int16)  # weights of a TRAIN that has none
 MODEL = compile_model(small_classifier(), "small", X)
+KEY = bytes(range(32))
 SLOT = 12 + 1  # bytes of one cached sample, and a bit
 
 
@@ -93,9 +101,10 @@ def full_conversation(board: Conversation) -> list[int]:
     same(board.expect(Evaluate(1, 0), Evaluated), reference.evaluate(1, 0))  # as it was compiled
     for round in (1, 2):
         reference.load(round, weights(round))
-        board.expect(Head(round, weights(round)), Done)
-        for _ in range(2):  # the second TRAIN goes on where the first one ended
-            trained = board.expect(Train(round, 99, 3, 3, *RATE), Trained)
+        if round == 1:  # else TRAIN brings it
+            board.expect(Head(round, 0, weights(round)), Done)
+        for start in (weights(round) if round == 2 else NONE, NONE):  # the second goes on where the first one ended
+            trained = board.expect(Train(round, 99, 3, 3, *RATE, start), Trained)
             assert isinstance(trained, Trained)
             same(trained, reference.train(round, 99, 3, 3, *RATE))
             embeddings.append(trained.embeddings)
@@ -142,7 +151,7 @@ def test_empty_data_sets(programs: dict[str, Path], tmp_path: Path, train: int, 
     reference = twin(train=train, test=test)
     with Conversation(programs["gcc"], "--image", str(path)) as board:
         board.hello()
-        same(board.expect(Train(1, 1, 1, 2, *RATE), Trained), reference.train(1, 1, 1, 2, *RATE))
+        same(board.expect(Train(1, 1, 1, 2, *RATE, NONE), Trained), reference.train(1, 1, 1, 2, *RATE))
         same(board.expect(Collect(1, 0, 3, 1), Delta), reference.collect(1, 3, 1))
         same(board.expect(Evaluate(1, 1), Evaluated), reference.evaluate(1, 1))
 
@@ -157,22 +166,25 @@ def test_what_is_out_of_range_is_refused(programs: dict[str, Path], image: Path)
     big = weights().astype(np.int32)
     big[3] = 16384
     argument = [
-        Train(1, 1, 1, 0, *RATE),
-        Train(1, 1, 1, 1, (1 << 14) - 1, 16),
-        Train(1, 1, 1, 1, (1 << 15) + 1, 16),
-        Train(1, 1, 1, 1, 1 << 14, 12),
-        Train(1, 1, 1, 1, 1 << 14, 31),
+        Train(1, 1, 1, 0, *RATE, NONE),
+        Train(1, 1, 1, 1, (1 << 14) - 1, 16, NONE),
+        Train(1, 1, 1, 1, (1 << 15) + 1, 16, NONE),
+        Train(1, 1, 1, 1, 1 << 14, 12, NONE),
+        Train(1, 1, 1, 1, 1 << 14, 31, NONE),
         Evaluate(2, 0),
         Evaluate(0, 2),
         Collect(1, 1, 3, 1),
         Collect(1, 0, 26, 1),
         Collect(1, 0, 3, 0),
-        Head(1, big),
+        Head(1, 0, big),
+        Head(1, 2, weights()),
+        Train(1, 1, 1, 1, *RATE, big),
         Feed(2, 0, X[0].ravel()),
         Feed(0, 5, X[0].ravel()),
     ]
     length = [
-        Head(1, weights()[:-1]),
+        Head(1, 0, weights()[:-1]),
+        Train(1, 1, 1, 1, *RATE, weights()[:-1]),
         Infer(X[0].ravel()[:-1]),
         Infer(np.zeros(31, np.int8)),
         Feed(0, 0, X[0].ravel()[1:]),
@@ -182,16 +194,18 @@ def test_what_is_out_of_range_is_refused(programs: dict[str, Path], image: Path)
         for messages, status in ((argument, Status.ERROR_ARGUMENT), (length, Status.ERROR_LENGTH)):
             for message in messages:
                 assert board.refused(message).status == status, message
-        assert board.refused(Head(1, weights()[:-1])).detail == weights().size
+        assert board.refused(Head(1, 0, weights()[:-1])).detail == weights().size
         assert board.refused(Collect(1, 0, 3, 1)).status == Status.ERROR_STATE  # nothing was trained
         assert board.refused(Feed(0, 0, X[0].ravel())).status == Status.ERROR_STATE  # it has data of its own
-        board.expect(Train(8, 1, 1, 1, *RATE), Trained)
+        board.expect(Train(8, 1, 1, 1, *RATE, NONE), Trained)
         assert board.refused(Collect(7, 0, 3, 1)).detail == 8
-        board.expect(Head(9, weights()), Done)
+        board.expect(Head(9, 0, weights()), Done)
         assert board.refused(Collect(9, 0, 3, 1)).status == Status.ERROR_STATE
-        other = board.refused(Hello(PROTOCOL + 1, SCHEMA, 0))
+        other = board.refused(Hello(PROTOCOL + 1, SCHEMA, 0, bytes(16)))
         assert (other.status, other.detail) == (Status.ERROR_PROTOCOL, PROTOCOL)
-        assert board.refused(Hello(PROTOCOL, SCHEMA ^ 1, 0)).detail == SCHEMA
+        assert board.refused(Hello(PROTOCOL, SCHEMA ^ 1, 0, bytes(16))).detail == SCHEMA
+        assert board.refused(Hello(PROTOCOL, SCHEMA, 0, bytes(16))).status == Status.ERROR_STATE  # not in a session
+        assert board.refused(Enrol(KEY)).status == Status.ERROR_STORE  # it has none
         assert board.refused(Unknown()).status == Status.ERROR_TYPE
         board.expect(Evaluate(0, 0), Evaluated)  # and after all this it still works
 
@@ -199,23 +213,23 @@ def test_what_is_out_of_range_is_refused(programs: dict[str, Path], image: Path)
 def test_a_training_that_is_broken_off_needs_a_head(programs: dict[str, Path], image: Path) -> None:
     with Conversation(programs["gcc"], "--image", str(image)) as board:
         board.hello()
-        board.start(Train(1, 1, 1, 65535, *RATE))
+        board.start(Train(1, 1, 1, 65535, *RATE, NONE))
         board.restart(2)
         board.hello()
-        for message in (Train(1, 1, 1, 1, *RATE), Collect(1, 0, 3, 1), Evaluate(0, 1), Pull()):
+        for message in (Train(1, 1, 1, 1, *RATE, NONE), Collect(1, 0, 3, 1), Evaluate(0, 1), Pull()):
             assert board.refused(message).status == Status.ERROR_STATE
         reference = twin()
         same(board.expect(Evaluate(0, 0), Evaluated), reference.evaluate(0, 0))
         reference.load(4, weights())
-        board.expect(Head(4, weights()), Done)
-        same(board.expect(Train(4, 1, 1, 2, *RATE), Trained), reference.train(4, 1, 1, 2, *RATE))
+        board.expect(Head(4, 0, weights()), Done)
+        same(board.expect(Train(4, 1, 1, 2, *RATE, NONE), Trained), reference.train(4, 1, 1, 2, *RATE))
         same(board.expect(Pull(), Weights), Weights(4, reference.pull()))
 
 
 def test_an_evaluation_that_is_broken_off_changes_nothing(programs: dict[str, Path], image: Path) -> None:
     with Conversation(programs["gcc"], "--image", str(image), "--cache", "0") as board:
         board.hello()
-        board.expect(Train(1, 1, 1, 1, *RATE), Trained)
+        board.expect(Train(1, 1, 1, 1, *RATE, NONE), Trained)
         board.start(Evaluate(0, 1))
         same(board.expect(Collect(1, 0, 9, 1), Delta), collected(twin()))
 
@@ -231,7 +245,7 @@ def test_labels_and_images_that_do_not_fit_the_model(programs: dict[str, Path], 
     (tmp_path / "label").write_bytes(build_image(X[:SPLIT], wrong[:SPLIT], X[SPLIT:], wrong[SPLIT:], "b"))
     with Conversation(programs["gcc"], "--image", str(tmp_path / "label")) as board:
         board.hello()
-        refusal = board.refused(Train(1, 1, 1, 1, *RATE))
+        refusal = board.refused(Train(1, 1, 1, 1, *RATE, NONE))
         assert (refusal.status, refusal.detail) == (Status.ERROR_SAMPLE, 17)
         assert board.refused(Evaluate(0, 0)).detail == 17
         board.expect(Evaluate(1, 0), Evaluated)
@@ -240,7 +254,7 @@ def test_labels_and_images_that_do_not_fit_the_model(programs: dict[str, Path], 
     (tmp_path / "size").write_bytes(build_image(large, [0, 1], large, [0, 1], "b"))
     with Conversation(programs["gcc"], "--image", str(tmp_path / "size")) as board:
         board.hello()
-        for message in (Train(1, 1, 1, 1, *RATE), Evaluate(0, 0)):
+        for message in (Train(1, 1, 1, 1, *RATE, NONE), Evaluate(0, 0)):
             refusal = board.refused(message)
             assert (refusal.status, refusal.detail) == (Status.ERROR_SAMPLE, 5000)
         board.expect(Infer(X[0].ravel()), Inferred)
@@ -259,16 +273,141 @@ def test_fed_samples_train_as_those_of_an_image(programs: dict[str, Path]) -> No
         refusal = board.refused(Feed(1, 0, X[0].ravel()))
         assert (refusal.status, refusal.detail) == (Status.ERROR_SPACE, slots)
         reference = twin(test=SPLIT + 3)
-        same(board.expect(Train(1, 1, 1, 2, *RATE), Trained), reference.train(1, 1, 1, 2, *RATE))
+        same(board.expect(Train(1, 1, 1, 2, *RATE, NONE), Trained), reference.train(1, 1, 1, 2, *RATE))
         same(board.expect(Evaluate(1, 1), Evaluated), reference.evaluate(1, 1))
         same(board.expect(Pull(), Weights), Weights(1, reference.pull()))
+
+
+@pytest.fixture(scope="module")
+def writing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A board that tells stderr of each write to its store, and fails in that of round 13 the first time."""
+    folder = tmp_path_factory.mktemp("writing")
+    wrapper = folder / "wrapper.c"
+    wrapper.write_text("""
+        #include <stdio.h>
+        #include "../../core/store.h"
+        int __real_tfl_store_write(struct tfl_store *, const struct tfl_kept *, const uint8_t *, const uint8_t *);
+        int __wrap_tfl_store_write(struct tfl_store *, const struct tfl_kept *, const uint8_t *, const uint8_t *);
+        int __wrap_tfl_store_write(struct tfl_store *s, const struct tfl_kept *k, const uint8_t *h, const uint8_t *r)
+        {
+            static int failed;
+
+            (void)fprintf(stderr, "wrote round %u\\n", (unsigned)k->round);
+            return k->round == 13u && failed++ == 0 ? TFL_ERROR_STORE : __real_tfl_store_write(s, k, h, r);
+        }
+    """)
+    extra = ["-Wl,--wrap=tfl_store_write", "-I", str(ROOT / "firmware/include/tfl"), str(wrapper)]
+    return build_board("gcc", MODEL, folder / "gcc", extra)
+
+
+def digest(head: np.ndarray) -> int:
+    return zlib.crc32(head.astype("<i2").tobytes())
+
+
+def test_the_head_of_a_round_is_kept_once_and_found_after_a_reset(writing: Path, image: Path, tmp_path: Path) -> None:
+    options = ("--image", str(image), "--store", str(tmp_path / "store"))
+    with Conversation(writing, *options) as board:
+        first = board.welcome(1)
+        assert first.features == Feature.STORE and (first.round, first.head_digest) == (0, 0)
+        board.expect(Train(7, 1, 1, 1, *RATE, weights(7)), Trained)
+        assert board.welcome(2).round == 0  # until COLLECT
+        for shift in (3, 9):
+            board.expect(Collect(7, 0, shift, 1), Delta)
+        again = board.welcome(3)
+        assert (again.round, again.head_digest) == (7, digest(weights(7)))
+        assert first.nonce != again.nonce
+    assert board.stderr == "wrote round 7\n"
+    with Conversation(writing, *options) as board:
+        second = board.welcome(1)
+        assert (second.boot, second.round, second.head_digest) == (first.boot + 1, 7, digest(weights(7)))
+        reference = twin()
+        reference.load(7, weights(7))
+        same(board.expect(Evaluate(1, 0), Evaluated), reference.evaluate(1, 0))
+        same(board.expect(Train(7, 1, 1, 2, *RATE, NONE), Trained), reference.train(7, 1, 1, 2, *RATE))
+        same(board.expect(Collect(7, 0, 3, 1), Delta), reference.collect(7, 3, 1))
+        board.expect(Head(8, 0, weights(8)), Done)  # not kept
+        board.expect(Head(9, 1, weights(9)), Done)
+        board.expect(Head(9, 1, weights(9)), Done)
+        board.expect(Train(9, 1, 1, 1, *RATE, NONE), Trained)
+        board.expect(Collect(9, 0, 3, 1), Delta)
+        assert board.welcome(2).head_digest == digest(weights(9))
+    assert board.stderr == "wrote round 9\n"
+    with Conversation(writing, *options) as board:
+        assert board.welcome(1).round == 9
+
+
+def test_a_store_that_fails_does_not_pass_for_a_kept_head(writing: Path, image: Path, tmp_path: Path) -> None:
+    with Conversation(writing, "--image", str(image), "--store", str(tmp_path / "store")) as board:
+        board.hello()
+        board.expect(Train(13, 1, 1, 1, *RATE, weights()), Trained)
+        assert board.refused(Collect(13, 0, 3, 1)).status == Status.ERROR_STORE
+        board.expect(Collect(13, 0, 3, 1), Delta)
+        assert board.welcome(2).round == 13
+
+
+def test_another_models_head_is_not_taken_up(writing: Path, image: Path, tmp_path: Path) -> None:
+    options = ("--image", str(image), "--store", str(tmp_path / "store"))
+    with Conversation(writing, *options) as board:
+        board.hello()
+        board.expect(Head(1, 1, weights()), Done)
+    first, other = f"0x{MODEL.manifest['hash'][:2]}", "0x00" if MODEL.manifest["hash"][:2] != "00" else "0x01"
+    sources = {name: text.replace(first, other, 1) for name, text in MODEL.sources.items()}
+    program = build_board("gcc", dataclasses.replace(MODEL, sources=sources), tmp_path / "other")
+    with Conversation(program, *options) as board:
+        welcome = board.welcome(1)
+        assert welcome.model.hex()[2:] == MODEL.manifest["hash"][2:32] and welcome.model.hex()[:2] == other[2:]
+        assert (welcome.round, welcome.head_digest) == (0, 0)
+        same(board.expect(Evaluate(1, 0), Evaluated), twin().evaluate(1, 0))
+
+
+def test_a_board_that_was_given_a_key_takes_orders_from_its_host_alone(
+    programs: dict[str, Path], image: Path, tmp_path: Path
+) -> None:
+    options = ("--image", str(image), "--store", str(tmp_path / "store"))
+    with Conversation(programs["gcc"], *options) as board:
+        assert not board.welcome(1).features & Feature.AUTH
+        board.expect(Enrol(KEY), Done)
+        board.expect(Pull(), Weights)  # the session goes on as it was
+        assert board.refused(Enrol(bytes(32))).status == Status.ERROR_KEY
+        board.key = KEY
+        first = board.welcome(2)
+        assert first.features & Feature.AUTH
+        assert full_conversation(board) == [SPLIT, 0, 0, 0]
+        second = board.welcome(3)
+        board.expect(Enrol(KEY[::-1]), Done)  # in an authenticated session another key is taken
+        board.expect(Pull(), Weights)
+    with Conversation(programs["gcc"], *options, key=KEY[::-1]) as board:
+        third = board.welcome(3)
+        assert len({first.nonce, second.nonce, third.nonce}) == 3
+        board.expect(Pull(), Weights)
+        board.raw(whole(9, Hello(PROTOCOL + 1, SCHEMA, 0, bytes(16)), 0))  # refused: no way around the key
+        board.raw(whole(9, Head(1, 0, weights()), 1))
+        board.raw(whole(9, Head(1, 0, weights()), 1, bytes(MAC_BYTES)))
+        board.welcome(10)
+        same(board.expect(Evaluate(1, 0), Evaluated), kept_from_round_2().evaluate(1, 0))
+
+
+def whole(session: int, message: Message, count: int, mac: bytes = b"") -> bytes:
+    return encode_frame(Frame(FrameKind.WHOLE, count, session, bytes([message.TYPE]) + mac + message.pack()), True)
+
+
+def kept_from_round_2() -> TwinBoard:
+    reference = twin()
+    reference.load(2, weights(2))
+    return reference
 
 
 def test_a_model_without_a_head_infers(tmp_path: Path) -> None:
     model = compile_model(small_classifier(softmax=False), "bare", None)
     with Conversation(build_board("gcc", model, tmp_path)) as board:
         board.hello()
-        for message in (Head(1, weights()), Train(1, 1, 1, 1, *RATE), Evaluate(0, 0), Pull(), Feed(0, 0, X[0].ravel())):
+        for message in (
+            Head(1, 0, weights()),
+            Train(1, 1, 1, 1, *RATE, NONE),
+            Evaluate(0, 0),
+            Pull(),
+            Feed(0, 0, X[0].ravel()),
+        ):
             refusal = board.refused(message)
             assert refusal.status in (Status.ERROR_STATE, Status.ERROR_SPACE), message
         board.expect(Infer(X[0].ravel()), Inferred)

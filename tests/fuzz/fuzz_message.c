@@ -29,11 +29,15 @@ static void touch(const uint8_t *first, uint32_t bytes)
 static void arrays(const uint8_t *body, uint32_t length)
 {
     struct tfl_msg_head head;
+    struct tfl_msg_train train;
     struct tfl_msg_infer infer;
     struct tfl_msg_feed feed;
 
     if (tfl_head_decode(&head, body, length) == 0) {
         touch(head.weights, 2u * head.weights_count);
+    }
+    if (tfl_train_decode(&train, body, length) == 0) {
+        touch(train.weights, 2u * train.weights_count);
     }
     if (tfl_infer_decode(&infer, body, length) == 0) {
         touch((const uint8_t *)infer.input, infer.input_count);

@@ -1,13 +1,11 @@
 """fleet.toml, the boards of a recipe, and the settings of a run: what is legal, and what is said of the rest."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tinyfl.errors import ConfigError, UsageError
-from tinyfl_host.fleet import Member, MeteredLink, Traffic, read_fleet
-from tinyfl_host.links import Link
+from tinyfl_host.fleet import Member, read_fleet
 from tinyfl_host.recipe import Recipe, RunSettings, UserSettings
 from tinyfl_host.scenario import recipe_members
 from tinyfl_host.settings import resettle, settle
@@ -130,20 +128,3 @@ def test_resuming_with_other_settings_names_both() -> None:
     assert resettle(kept, {"quorum": 1, "deadline": 5.0}, "0001").quorum == 1
     with pytest.raises(UsageError, match=r"run 0001 was started with rounds = 20, now rounds = 9"):
         resettle(kept, {"rounds": 9}, "0001")
-
-
-def test_a_link_counts_its_bytes() -> None:
-    class Echo:
-        def read(self, timeout: float) -> bytes:
-            return b"abc"
-
-        def write(self, data: bytes) -> None: ...
-
-        def close(self) -> None: ...
-
-    link: Any = Echo()
-    traffic = Traffic()
-    metered: Link = MeteredLink(link, traffic)
-    metered.write(b"12345")
-    metered.read(0)
-    assert (traffic.up, traffic.down) == (3, 5)

@@ -32,7 +32,8 @@ def test_welcome_says_who_it_is() -> None:
     welcome = twin().hello()
     assert (welcome.name, welcome.model, welcome.input_bytes, welcome.output_bytes) == ("t", bytes(range(16)), 30, 5)
     assert (welcome.head_features, welcome.head_classes, welcome.train_samples, welcome.test_samples) == (12, 5, 40, 20)
-    assert len(welcome.pack()) > 0
+    assert (welcome.features, len(welcome.device), len(welcome.pack())) == (0, 8, 128)
+    assert welcome.device == twin().hello().device
 
 
 def test_training_learns_and_delta_is_what_it_learnt() -> None:
@@ -71,6 +72,18 @@ def test_a_second_train_goes_on_and_a_head_starts_anew() -> None:
     np.testing.assert_array_equal(board.pull(), once)
 
 
+def test_a_train_with_weights_starts_from_them() -> None:
+    """As a HEAD and a TRAIN without any; an empty array is what goes over the wire for none."""
+    head = (initial() // 2).astype(np.int16)
+    one, two = twin(), twin()
+    one.train(1, 1, 1, 2, *RATE)
+    one.train(2, 7, 3, 2, *RATE, head)
+    two.load(2, head, keep=True)
+    two.train(2, 7, 3, 2, *RATE, np.zeros(0, np.int16))
+    np.testing.assert_array_equal(one.pull(), two.pull())
+    np.testing.assert_array_equal(one.collect(2, 8, 5).deltas, two.collect(2, 8, 5).deltas)
+
+
 def test_no_samples() -> None:
     board = twin(0)
     trained = board.train(1, 1, 1, 5, *RATE)
@@ -91,6 +104,8 @@ def test_refusals_are_the_firmwares() -> None:
         (lambda: board.collect(1, 3, 0), Status.ERROR_ARGUMENT),
         (lambda: board.load(1, initial()[1:]), Status.ERROR_LENGTH),
         (lambda: board.load(1, np.full_like(initial(), -16384)), Status.ERROR_ARGUMENT),
+        (lambda: board.train(1, 1, 1, 1, *RATE, initial()[1:]), Status.ERROR_LENGTH),
+        (lambda: board.train(1, 1, 1, 1, *RATE, np.full_like(initial(), 16384)), Status.ERROR_ARGUMENT),
         (lambda: board.infer(X[0][1:]), Status.ERROR_LENGTH),
     ]
     for call, status in cases:

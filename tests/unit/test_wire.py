@@ -7,6 +7,7 @@ import importlib.util
 import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,15 +98,27 @@ def test_bodies_are_taken_or_refused(type: int, body: bytes) -> None:
         wire.Evaluate(256, 0),
         wire.Evaluate(-1, 0),
         wire.Evaluate("0", 0),  # type: ignore[arg-type]
-        wire.Head(1, np.array([40000])),
-        wire.Head(1, np.array([0.5])),  # type: ignore[arg-type]
-        wire.Head(1, np.zeros((2, 2), np.int16)),
-        wire.Head(2**32, np.zeros(2, np.int16)),
+        wire.Head(1, 0, np.array([40000])),
+        wire.Head(1, 0, np.array([0.5])),  # type: ignore[arg-type]
+        wire.Head(1, 0, np.zeros((2, 2), np.int16)),
+        wire.Head(2**32, 0, np.zeros(2, np.int16)),
+        wire.Enrol(b"key"),
+        wire.Enrol(bytes(33)),
+        wire.Enrol(bytes(31)),
     ],
 )
 def test_values_that_do_not_fit_are_named(message: Message) -> None:
     with pytest.raises(FrameError, match=message.NAME):
         message.pack()
+
+
+def test_a_name_that_does_not_fit_is_not_cut() -> None:
+    fields: dict[str, Any] = dict.fromkeys(wire.Welcome.FIELDS, 0)
+    fields |= {"device": bytes(8), "model": bytes(16), "nonce": bytes(16), "proof": bytes(16)}
+    for name in ("ada", "0123456789abcdef"):
+        assert wire.Welcome.unpack(wire.Welcome(**fields | {"name": name}).pack()).name == name
+    with pytest.raises(FrameError, match=r"WELCOME.name: 17 bytes do not fit 16"):
+        wire.Welcome(**fields | {"name": "0123456789abcdefg"}).pack()
 
 
 @pytest.mark.parametrize("status", [s for s in wire.Status if s != wire.Status.OK])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +12,7 @@ from tinyfl.compiler.ops.operator import Array, Folded
 from tinyfl.compiler.plan import Plan
 from tinyfl.graph import Graph, HeadFormat, Layer, Tensor
 from tinyfl.reference.head import to_wire
-from tinyfl.wire.messages import Welcome
+from tinyfl.wire.messages import Delta, Feed, Inferred, Train, Welcome
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -145,14 +144,12 @@ def _head_values(graph: Graph, plan: Plan, backbone: int, head: HeadFormat) -> d
 
 
 def _body_bytes(values: dict[str, Any]) -> int:
-    """The largest message body of this model: HEAD, FEED, INFERRED, DELTA or, of the small ones, WELCOME."""
+    """The largest message body of this model: TRAIN, DELTA, FEED, INFERRED or, of the small ones, WELCOME."""
     count = values["head"]["count"] if values["head"] else 0
-    return int(
-        max(
-            4 + 2 * count,
-            8 + values["input_bytes"],
-            8 + values["output_bytes"],
-            8 + count,
-            struct.calcsize(Welcome.FORMAT),
-        )
+    return max(
+        Train.BYTES + 2 * count,
+        Delta.BYTES + count,
+        Feed.BYTES + int(values["input_bytes"]),
+        Inferred.BYTES + int(values["output_bytes"]),
+        Welcome.BYTES,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +15,7 @@ from tinyfl.reference.head import MAX_DELTA_SHIFT, MAX_WEIGHT, RATE_SHIFTS, Twin
 from tinyfl.wire.messages import PROTOCOL, SCHEMA, STATUS_TEXT, Delta, Evaluated, Status, Trained, Welcome
 
 Int8 = npt.NDArray[np.int8]
+Int16 = npt.NDArray[np.int16]
 
 
 class TwinBoard:
@@ -47,10 +50,12 @@ class TwinBoard:
             protocol=PROTOCOL,
             schema=SCHEMA,
             boot=0,
+            device=hashlib.sha256(self._name.encode()).digest()[:8],
             model=self._digest,
             name=self._name,
+            features=0,
             chunk=0,
-            credits=0,
+            window=0,
             tick_numerator=0,
             tick_denominator=0,
             head_features=format.features,
@@ -61,25 +66,36 @@ class TwinBoard:
             cache=train + test,
             train_samples=train,
             test_samples=test,
-            features=0,
+            round=0,
+            head_digest=0,
+            nonce=bytes(16),
+            proof=bytes(16),
         )
 
-    def load(self, round: int, weights: npt.NDArray[np.int16], *, deadline: float | None = None) -> None:
-        """Takes the broadcast head (P,) in wire order."""
-        format = self._head.format
-        if weights.shape != ((format.features + 1) * format.classes,):
-            raise _refusal(Status.ERROR_LENGTH)
-        if np.any(np.abs(weights.astype(np.int64)) > MAX_WEIGHT):
-            raise _refusal(Status.ERROR_ARGUMENT)
+    def load(self, round: int, weights: Int16, *, keep: bool = False, deadline: float | None = None) -> None:
+        """Takes a head (P,) in wire order; without a store there is nothing to ``keep`` it in."""
+        self._check_weights(weights)
         self._head.load(weights)
         self._round, self._trained = round, False
 
     def train(
-        self, round: int, seed: int, board: int, epochs: int, rate: int, shift: int, *, deadline: float | None = None
+        self,
+        round: int,
+        seed: int,
+        board: int,
+        epochs: int,
+        rate: int,
+        shift: int,
+        weights: Int16 | None = None,
+        *,
+        deadline: float | None = None,
     ) -> Trained:
-        """Trains the master weights on the training split."""
+        """Trains the master weights on the training split, from ``weights`` if they are given."""
         if epochs < 1 or not 1 << 14 <= rate <= 1 << 15 or not RATE_SHIFTS[0] <= shift <= RATE_SHIFTS[1]:
             raise _refusal(Status.ERROR_ARGUMENT)
+        if weights is not None and weights.size:
+            self._check_weights(weights)
+            self._head.load(weights)
         labels = self._labels[0]
         loss = self._head.train(self._embeddings[0], labels, (seed, round, board), epochs, (rate, shift))
         self._round, self._trained = round, True
@@ -121,6 +137,13 @@ class TwinBoard:
 
     def close(self) -> None:
         """Nothing to let go."""
+
+    def _check_weights(self, weights: Int16) -> None:
+        format = self._head.format
+        if weights.shape != ((format.features + 1) * format.classes,):
+            raise _refusal(Status.ERROR_LENGTH)
+        if np.any(np.abs(weights.astype(np.int64)) > MAX_WEIGHT):
+            raise _refusal(Status.ERROR_ARGUMENT)
 
 
 def _labels(head: HeadFormat, x: Int8, y: npt.ArrayLike) -> list[int]:

@@ -1,4 +1,4 @@
-"""Frames: 0x00 COBS(header | payload | CRC-32) 0x00, as ``firmware/core/frame.c`` writes and reads them."""
+"""Frames: COBS(header | payload | CRC-32) 0x00, as ``firmware/core/frame.c`` writes and reads them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,44 @@ from tinyfl.wire.messages import HEADER_FORMAT
 HEADER_BYTES = struct.calcsize(HEADER_FORMAT)
 CRC_BYTES = 4
 MAX_PAYLOAD = 4096  # of a frame that this side takes
+BLOCK = 254  # bytes of COBS behind one code byte
+PURPOSE, TO_HOST, UNITS_SHIFT = 0x07, 0x08, 4  # the parts of the byte ``kind``
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame; ``kind`` is a ``FrameKind`` where it is known."""
+    """One frame; ``kind`` is the whole byte: what the frame is for, its direction, a wish for the answers."""
 
     kind: int
     message: int
     session: int
-    offset: int
     payload: bytes = b""
+
+    @property
+    def purpose(self) -> int:
+        """A ``FrameKind`` where it is known."""
+        return self.kind & PURPOSE
+
+    @property
+    def to_host(self) -> bool:
+        """True for all that a board sends."""
+        return bool(self.kind & TO_HOST)
+
+    @property
+    def units(self) -> int:
+        """How long the other side's frames shall be from now on, in units of a body; 0: as they are."""
+        return self.kind >> UNITS_SHIFT
+
+
+def kind_byte(purpose: int, to_host: bool = False, units: int = 0) -> int:
+    """The byte ``kind`` of its three parts."""
+    return purpose | (TO_HOST if to_host else 0) | units << UNITS_SHIFT
+
+
+def frame_bytes(payload: int) -> int:
+    """Bytes that a frame with this many of payload takes at most, the zero behind it included."""
+    raw = HEADER_BYTES + payload + CRC_BYTES
+    return raw + -(-raw // BLOCK) + 1
 
 
 def cobs_encode(data: bytes) -> bytes:
@@ -55,10 +82,10 @@ def cobs_decode(data: bytes) -> bytes:
     return bytes(out)
 
 
-def encode_frame(frame: Frame) -> bytes:
-    """The bytes on the wire. The zero before them ends whatever stood there: printed text, half a frame."""
-    raw = struct.pack(HEADER_FORMAT, frame.kind, frame.message, frame.session, frame.offset) + frame.payload
-    return b"\0" + cobs_encode(raw + struct.pack("<I", zlib.crc32(raw))) + b"\0"
+def encode_frame(frame: Frame, zero: bool = False) -> bytes:
+    """The bytes on the wire; a ``zero`` before them ends whatever may stand there: printed text, half a frame."""
+    raw = struct.pack(HEADER_FORMAT, frame.kind, frame.message, frame.session) + frame.payload
+    return (b"\0" if zero else b"") + cobs_encode(raw + struct.pack("<I", zlib.crc32(raw))) + b"\0"
 
 
 def decode_frame(data: bytes) -> Frame:
@@ -69,19 +96,19 @@ def decode_frame(data: bytes) -> Frame:
     body, crc = raw[:-CRC_BYTES], int.from_bytes(raw[-CRC_BYTES:], "little")
     if zlib.crc32(body) != crc:
         raise FrameError(f"CRC-32 {zlib.crc32(body):08x}, the frame says {crc:08x}")
-    kind, message, session, offset = struct.unpack_from(HEADER_FORMAT, body)
-    return Frame(kind, message, session, offset, body[HEADER_BYTES:])
+    kind, message, session = struct.unpack_from(HEADER_FORMAT, body)
+    return Frame(kind, message, session, body[HEADER_BYTES:])
 
 
 class FrameDecoder:
-    """Finds the frames in a stream of bytes; ``skipped`` counts what stood between two zeros and was none."""
+    """Finds the frames in a stream of bytes; ``skipped`` counts the pieces between two zeros that were none."""
 
     def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
-        size = HEADER_BYTES + max_payload + CRC_BYTES
-        self._limit = size + size // 254 + 1
+        self._limit = frame_bytes(max_payload) - 1
         self._pending = bytearray()
         self._overlong = False
         self.skipped = 0
+        self.skipped_bytes = 0  # of those pieces that were no longer than a frame
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that these bytes close."""
@@ -94,6 +121,7 @@ class FrameDecoder:
                     frames.append(decode_frame(bytes(self._pending)))
                 except FrameError:
                     self.skipped += 1
+                    self.skipped_bytes += len(self._pending) + 1
             elif self._overlong:
                 self.skipped += 1
             self._pending.clear()

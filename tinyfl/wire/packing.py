@@ -27,10 +27,15 @@ class Message:
         values = [getattr(self, name) for name in self.FIELDS]
         tail = self._pack_array(values.pop()) if self.ARRAY else b""
         fixed = [value.encode() if isinstance(value, str) else value for value in values]
+        shown = [f"{len(value)} bytes" if isinstance(value, bytes) else value for value in values]  # a key is no text
         try:
-            return struct.pack(self.FORMAT, *fixed) + tail
+            packed = struct.pack(self.FORMAT, *fixed)
         except (struct.error, TypeError) as error:
-            raise FrameError(f"{self.NAME} {values}: {error}") from error
+            raise FrameError(f"{self.NAME} {shown}: {error}") from error
+        for value, back, name in zip(fixed, struct.unpack(self.FORMAT, packed), self.FIELDS, strict=False):
+            if isinstance(value, bytes) and value != (back.rstrip(b"\0") if name in self.TEXTS else back):
+                raise FrameError(f"{self.NAME}.{name}: {len(value)} bytes do not fit {len(back)}")
+        return packed + tail
 
     def _pack_array(self, values: Any) -> bytes:
         array = np.asarray(values)

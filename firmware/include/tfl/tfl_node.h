@@ -2,7 +2,8 @@
 #ifndef TFL_NODE_H
 #define TFL_NODE_H
 
-#include "../../core/session.h" /* for its size */
+#include "../../core/session.h" /* for their sizes */
+#include "../../core/store.h"
 #include "tfl_config.h"
 #include "tfl_model.h"
 #include "tfl_port.h"
@@ -61,9 +62,13 @@ struct tfl_node {
     struct tfl_dataset dataset;
     struct tfl_head head;
     struct tfl_job job;
-    uint32_t round;  /* of the last HEAD or TRAIN */
-    uint32_t detail; /* of the error that is being found */
-    uint8_t state;
+    struct tfl_store store;
+    struct tfl_auth auth;
+    uint32_t round;                   /* of the last HEAD or TRAIN */
+    uint32_t kept_round, kept_digest; /* of the head that outlives a reset; zeros: there is none */
+    uint32_t hellos;                  /* since the reset: no two get the same nonce */
+    uint32_t detail;                  /* of the error that is being found */
+    uint8_t state, kept;
 };
 
 /* What the caller owns and lends to the node for good. Of a model with N features and C classes of a head; the last four
@@ -74,16 +79,21 @@ struct tfl_node_config {
     int8_t *arena;  /* [arena_bytes], 4-byte aligned */
     uint8_t *body;  /* of the largest message: [TFL_MODEL_BODY_BYTES] */
     uint32_t body_bytes;
+    struct tfl_retained *retained; /* with the body: where a reset does not clear them, an unfinished request goes on */
     int32_t *master;              /* [(N + 1) * C] */
     int16_t *broadcast;           /* [(N + 1) * C] */
     int32_t *logits;              /* [C] */
     struct tfl_feature *features; /* [N + 1] */
 };
 
-/* 0, or TFL_ERROR_SPACE where the body cannot hold every message of the model. */
+/* 0; TFL_ERROR_SPACE where the body cannot hold every message of the model; TFL_ERROR_STORE where flash is there and fails:
+   a board that cannot read its key must not run. */
 int tfl_node_init(struct tfl_node *node, const struct tfl_node_config *config) TFL_CHECKED;
 
 /* 1: more to do now; 0: nothing until a byte comes; negative: the link is gone. Takes one sample's time at most. */
 int tfl_node_poll(struct tfl_node *node) TFL_CHECKED;
+
+/* For applications: sends a line of text to the host, beside all messages; 0 or negative: the link is gone. */
+int tfl_node_log(const struct tfl_node *node, const char *text) TFL_CHECKED;
 
 #endif

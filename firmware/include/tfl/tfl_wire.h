@@ -7,27 +7,37 @@
 
 #include "tfl_config.h"
 
-#define TFL_PROTOCOL 1u
-#define TFL_SCHEMA 0x625F18A4u
-#define TFL_FRAME_HEADER_BYTES 8u
+#define TFL_PROTOCOL 2u
+#define TFL_SCHEMA 0x088B3835u
+#define TFL_FRAME_HEADER_BYTES 4u
+#define TFL_UNIT 64u
+#define TFL_MAC_BYTES 16u
 
-/* starts a message: offset = length of its body; payload = type u8, digest u32 (CRC-32 of the body), then the
-   whole body if it fits */
-#define TFL_FRAME_OPEN 1u
+/* a message in one frame: payload = type u8, MAC (in an authenticated session), the whole body */
+#define TFL_FRAME_WHOLE 1u
 
-/* payload = bytes of the body from offset on; offsets are multiples of the chunk */
-#define TFL_FRAME_DATA 2u
+/* starts a message of several frames: payload = type u8, length u32 and digest u32 (CRC-32) of the body, MAC
+   (in an authenticated session) */
+#define TFL_FRAME_OPEN 2u
 
-/* offset = bytes received without a gap; payload = credits u8 (frames that may be under way), then a bitmap of
-   the chunks behind offset (bit 0 of byte 0: the chunk at offset), without its zero bytes at the end. From the
-   host it asks: the board answers with what it has and what is missing */
-#define TFL_FRAME_ACK 3u
+/* payload = unit u16, bytes of the body from that unit on: whole units, but for the body's last */
+#define TFL_FRAME_DATA 3u
 
-/* board to host, outside any message: payload = UTF-8 text */
-#define TFL_FRAME_LOG 4u
+/* payload = unit u16, bitmap. unit: the first that is missing; 0xFFFF: all is here (the board works on it);
+   0xFFFE: nothing of this message has come (from the host: the reply's WHOLE or OPEN has not; its bitmap then
+   begins at unit 0). bitmap: bit 0 of byte 0 is set where the unit behind that one has come, and so on, without
+   the zero bytes at its end. From the host it asks: the board answers with what is missing of its reply, or
+   with an ACK of the request */
+#define TFL_FRAME_ACK 4u
+
+/* board to host, outside any message (session 0): payload = UTF-8 text */
+#define TFL_FRAME_LOG 5u
 
 /* board to host: a frame of a session that the board does not know (it was reset); the host says HELLO again */
-#define TFL_FRAME_RESET 5u
+#define TFL_FRAME_RESET 6u
+
+#define TFL_FEATURE_AUTH 1u /* every message after WELCOME carries a MAC: the board holds a key, the host knows it */
+#define TFL_FEATURE_STORE 2u /* the board keeps its head over a reset */
 
 enum tfl_error {
     TFL_OK = 0, /* done */
@@ -41,7 +51,8 @@ enum tfl_error {
     TFL_ERROR_SPACE = -8, /* no room: the body, the cache or the head is too large for this board */
     TFL_ERROR_SAMPLE = -9, /* the board's data source failed */
     TFL_ERROR_LINK = -10, /* the link failed */
-    TFL_ERROR_STORE = -11, /* the board's store failed */
+    TFL_ERROR_STORE = -11, /* the board's store failed, or it has none */
+    TFL_ERROR_KEY = -12, /* the board holds a key already */
 };
 
 enum tfl_message {
@@ -60,6 +71,7 @@ enum tfl_message {
     TFL_MESSAGE_INFERRED = 0x87,
     TFL_MESSAGE_FEED = 0x08,
     TFL_MESSAGE_FED = 0x88,
+    TFL_MESSAGE_ENROL = 0x09,
     TFL_MESSAGE_DONE = 0x80,
     TFL_MESSAGE_ERROR = 0xFF,
 };
@@ -80,6 +92,7 @@ enum tfl_message {
     X(INFERRED, inferred) \
     X(FEED, feed) \
     X(FED, fed) \
+    X(ENROL, enrol) \
     X(ERROR, error)
 
 /* CRC-32 (IEEE 802.3, reflected) of size bytes that follow those of which crc is the CRC; 0 to start. */
@@ -88,25 +101,31 @@ uint32_t tfl_crc32(uint32_t crc, const uint8_t *data, uint32_t size);
 /* Decoders check the length alone: 0 or TFL_ERROR_LENGTH; an array points into the body. Encoders write the fixed part
    and return its bytes; the array follows it directly. */
 
-/* starts a session (the frame header carries the new session number) and voids the old one */
+/* starts a session (the frame header carries the new session number) and voids the old one; nonce: random, of
+   the host */
 struct tfl_msg_hello {
     uint16_t protocol;
     uint32_t schema;
     uint32_t features;
+    uint8_t nonce[16];
 };
-#define TFL_HELLO_BYTES 10u
+#define TFL_HELLO_BYTES 26u
 int tfl_hello_decode(struct tfl_msg_hello *m, const uint8_t *body, uint32_t length) TFL_CHECKED;
 uint32_t tfl_hello_encode(const struct tfl_msg_hello *m, uint8_t *body);
 
-/* who the board is and what it can take */
+/* who the board is and what it can take. boot: counts its resets; round, head_digest: of the head that it keeps
+   over a reset (CRC-32 over int16 in wire order; 0: none); nonce: never the same twice; proof: that it knows
+   its key (0: it has none) */
 struct tfl_msg_welcome {
     uint16_t protocol;
     uint32_t schema;
     uint32_t boot;
+    uint8_t device[8];
     uint8_t model[16];
     char name[16];
+    uint32_t features;
     uint16_t chunk;
-    uint8_t credits;
+    uint16_t window;
     uint8_t tick_numerator;
     uint8_t tick_denominator;
     uint16_t head_features;
@@ -117,24 +136,29 @@ struct tfl_msg_welcome {
     uint32_t cache;
     uint32_t train_samples;
     uint32_t test_samples;
-    uint32_t features;
+    uint32_t round;
+    uint32_t head_digest;
+    uint8_t nonce[16];
+    uint8_t proof[16];
 };
-#define TFL_WELCOME_BYTES 79u
+#define TFL_WELCOME_BYTES 128u
 int tfl_welcome_decode(struct tfl_msg_welcome *m, const uint8_t *body, uint32_t length) TFL_CHECKED;
 uint32_t tfl_welcome_encode(const struct tfl_msg_welcome *m, uint8_t *body);
 
-/* the broadcast head, int16 in wire order; sets the master weights to it */
+/* a head to measure, int16 in wire order; sets the master weights to it. keep 1: also keep it over a reset,
+   where the board has a store */
 struct tfl_msg_head {
     uint32_t round;
+    uint8_t keep;
     const uint8_t *weights; /* little-endian */
     uint32_t weights_count;
 };
-#define TFL_HEAD_BYTES 4u
+#define TFL_HEAD_BYTES 5u
 int tfl_head_decode(struct tfl_msg_head *m, const uint8_t *body, uint32_t length) TFL_CHECKED;
 uint32_t tfl_head_encode(const struct tfl_msg_head *m, uint8_t *body);
 
-/* trains the master weights on the board's own samples; goes on from where the last TRAIN ended unless a HEAD
-   came between */
+/* trains on the board's own samples, from the broadcast head (int16 in wire order); without weights from where
+   the last TRAIN ended, or from the last HEAD */
 struct tfl_msg_train {
     uint32_t round;
     uint32_t seed;
@@ -142,6 +166,8 @@ struct tfl_msg_train {
     uint16_t epochs;
     uint16_t rate;
     uint8_t shift;
+    const uint8_t *weights; /* little-endian */
+    uint32_t weights_count;
 };
 #define TFL_TRAIN_BYTES 17u
 int tfl_train_decode(struct tfl_msg_train *m, const uint8_t *body, uint32_t length) TFL_CHECKED;
@@ -255,6 +281,15 @@ struct tfl_msg_fed {
 #define TFL_FED_BYTES 8u
 int tfl_fed_decode(struct tfl_msg_fed *m, const uint8_t *body, uint32_t length) TFL_CHECKED;
 uint32_t tfl_fed_encode(const struct tfl_msg_fed *m, uint8_t *body);
+
+/* gives the board its key, kept in a flash page of its own; refused where it holds one already and the session
+   is not authenticated by it */
+struct tfl_msg_enrol {
+    uint8_t key[32];
+};
+#define TFL_ENROL_BYTES 32u
+int tfl_enrol_decode(struct tfl_msg_enrol *m, const uint8_t *body, uint32_t length) TFL_CHECKED;
+uint32_t tfl_enrol_encode(const struct tfl_msg_enrol *m, uint8_t *body);
 
 /* the request was carried out */
 #define TFL_DONE_BYTES 0u
