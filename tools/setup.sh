@@ -107,6 +107,13 @@ install_python() {
     inputs "$level" >$venv/tinyfl-"$level".stamp
 }
 
+# Monocypher's C, once a checkout: later builds need no network. Without it the first build says what is wrong.
+fetch_sources() {
+    fetch='from tinyfl_host.thirdparty import fetch; fetch("monocypher")'
+    $venv/bin/python -c "$fetch" >/dev/null 2>&1 || say "Monocypher could not be fetched; the first build tries again"
+}
+
 case $level in demo | dev) ;; *) fail "no level $level" "tools/setup.sh demo or dev" ;; esac
 install_packages
 install_python
+fetch_sources

@@ -12,6 +12,8 @@ from tinyfl.errors import ConfigError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = "platformio.ini"
+PAGE_BYTES = 1024  # of the flash that boards keep their heads in
+NUMBERS = ("icount", "flash", "ram", "stack", "data_address", "data_bytes", "store_address", "store_pages")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class BoardSpec:
     stack: int | None = None
     data_address: int = 0
     data_bytes: int = 0
+    store_address: int = 0
+    store_pages: int = 0  # of PAGE_BYTES, in which the board keeps its head over a reset
     upload: str | None = None  # pyocd's target
 
     @property
@@ -84,11 +88,7 @@ def _spec(env: str, options: dict[str, str]) -> BoardSpec:
     """Raises ConfigError that names the option that is missing or no number."""
     values = {key.removeprefix("custom_"): value for key, value in options.items() if key.startswith("custom_")}
     try:
-        numbers = {
-            key: int(values[key], 0)
-            for key in ("icount", "flash", "ram", "stack", "data_address", "data_bytes")
-            if key in values
-        }
+        numbers = {key: int(values[key], 0) for key in NUMBERS if key in values}
         return BoardSpec(
             env=env,
             description=values["description"],

@@ -23,6 +23,7 @@ from pathlib import Path
 from tinyfl.errors import ConfigError, ToolError
 from tinyfl_host.artifacts import Artifacts, write_atomically
 from tinyfl_host.boards import BoardSpec, board, project_root
+from tinyfl_host.thirdparty import RELEASES, fetch
 
 APPS = {"node": "main", "profile": "profile"}  # firmware/app/<...>.c
 SCONS_PACKAGE = "4.41101.0"  # PlatformIO's number for SCons 4.11.1
@@ -161,6 +162,7 @@ def _run_pio(
         "PLATFORMIO_BUILD_DIR": str(folder),
         "TFL_MODEL_DIR": str(artifacts.sources.resolve()),
         "TFL_APP": APPS[app],
+        "TFL_MONOCYPHER": str(fetch("monocypher")) if app == "node" else "",
         "TFL_OVERSIZE": "1" if oversize else "",
         "TFL_PROBE": probe,
     }
@@ -237,4 +239,5 @@ def _inputs_hash(artifacts: Artifacts, env: str, app: str) -> str:
     firmware = sorted(p for p in files if p.suffix in suffixes and "__pycache__" not in p.parts)
     for path in [root / "platformio.ini", *firmware, *sorted(artifacts.sources.glob("*"))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(RELEASES["monocypher"].sha256.encode())
     return digest.hexdigest()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -28,10 +31,11 @@ PREFIX = "tfl-"
 class Emulator:
     """One running board. It ends with ``close``, with ``kill``, or with the process that booted it."""
 
-    def __init__(self, env: str, folder: Path, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, env: str, folder: Path, process: subprocess.Popen[bytes], command: Sequence[str] = ()) -> None:
         self.env = env
         self._folder = folder
         self._process = process
+        self._command = list(command)  # of a posix board: what starts it again
 
     @property
     def link(self) -> str:
@@ -52,6 +56,21 @@ class Emulator:
         """As pulling its plug."""
         self._process.kill()
         self._process.wait()
+
+    def reset(self) -> None:
+        """As pressing its button: RAM that start-up clears is lost, flash stays. Raises ToolError.
+
+        A machine's line stays open. A posix board is killed and started again on the same path with its first arguments
+        (but for ``--cut``, as the power is back): its line must be opened again.
+        """
+        if not self._command:
+            _system_reset(self.env, self._folder / "control")
+            return
+        self.kill()
+        line = self._folder / "line"
+        line.unlink(missing_ok=True)
+        self._process = _start(_without(self._command, "--cut"), self._folder)
+        _await(self, line)
 
     def close(self) -> None:
         """Ends it and removes its files."""
@@ -81,22 +100,26 @@ def boot(
     name: str = "",
     cache: int | None = None,
     quiet: bool = False,
+    store: Path | None = None,
+    arguments: Sequence[str] = (),
 ) -> Emulator:
     """Starts a board with a data image and returns when its line can be opened.
 
     ``firmware``: the ELF that build_firmware returned. A posix board takes its ``name`` where it has no image, and the
     bytes of its ``cache``; an emulated one has the RAM that it has. ``quiet``: the machine starts when its line is
     opened and never follows the host's clock: it counts the same instructions every time, but is busy when idle.
-    Raises ToolError where it does not start.
+    ``store``: the file that is a posix board's flash; a machine's lasts as long as its process. ``arguments``: more of
+    them, for the process or for QEMU. Raises ToolError where it does not start.
     """
     folder = _folder()
     try:
         command = (
             _machine(spec, firmware, image, folder, quiet)
             if spec.machine
-            else _process(firmware, image, folder, name, cache)
+            else _process(firmware, image, folder, name, cache, store)
         )
-        emulator = Emulator(spec.env, folder, _start(command, folder))
+        command += arguments
+        emulator = Emulator(spec.env, folder, _start(command, folder), () if spec.machine else command)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -133,15 +156,43 @@ def _machine(spec: BoardSpec, firmware: Path, image: bytes | None, folder: Path,
     clock = f"shift={spec.icount}" + (",sleep=off" if quiet else "")
     options = ["-nodefaults", "-display", "none", "-monitor", "none", "-icount", clock]
     serial = f"unix:{folder / 'line'},server=on,wait={'on' if quiet else 'off'}"
-    return [QEMU, "-machine", str(spec.machine), *options, "-serial", serial, "-kernel", str(flat)]
+    control = ["-qmp", f"unix:{folder / 'control'},server=on,wait=off"]
+    return [QEMU, "-machine", str(spec.machine), *options, *control, "-serial", serial, "-kernel", str(flat)]
 
 
-def _process(firmware: Path, image: bytes | None, folder: Path, name: str, cache: int | None) -> list[str]:
+def _system_reset(env: str, control: Path) -> None:
+    """Over QMP; when this returns, the machine has been reset."""
+    try:
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(PATIENCE)
+            channel.connect(str(control))
+            lines = channel.makefile("r")
+            lines.readline()  # the greeting
+            for command in ("qmp_capabilities", "system_reset"):
+                channel.sendall(json.dumps({"execute": command}).encode())
+            for message in map(json.loads, lines):
+                if message.get("event") == "RESET":
+                    return
+    except OSError as error:
+        raise ToolError(f"{env} was not reset: {error.strerror or 'its monitor does not answer'}") from error
+    raise ToolError(f"{env} ended before it was reset")
+
+
+def _without(command: Sequence[str], option: str) -> list[str]:
+    """A command without this option and its value."""
+    at = command.index(option) if option in command else len(command)
+    return [*command[:at], *command[at + 2 :]]
+
+
+def _process(
+    firmware: Path, image: bytes | None, folder: Path, name: str, cache: int | None, store: Path | None
+) -> list[str]:
     command = [str(firmware.resolve()), "--listen", f"unix:{folder / 'line'}"]
     if image is not None:
         _put(folder / "image.bin", image)
         command += ["--image", str(folder / "image.bin")]
     command += ["--name", name] if name else []
+    command += ["--store", str(store.resolve())] if store is not None else []
     return command + (["--cache", str(cache)] if cache is not None else [])
 
 

@@ -1,5 +1,6 @@
 """The board table, and what PlatformIO's output says as an error."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,23 @@ ENVS = ["qemu-m4", "qemu-m3", "qemu-m0", "qemu-m55", "microbit", "posix"]
 def test_the_table_has_every_environment() -> None:
     assert list(boards.boards()) == ENVS
     microbit = boards.board("microbit")
-    assert (microbit.ram, microbit.flash, microbit.upload) == (16384, 262144, "nrf51")
+    assert (microbit.ram, microbit.flash, microbit.upload) == (16384, 0x3DC00, "nrf51")
     assert not microbit.emulated and boards.board("qemu-m4").emulated
     assert boards.board("posix").machine is None and not boards.board("posix").counts
+
+
+def test_code_data_and_store_lie_side_by_side() -> None:
+    for spec in boards.boards().values():
+        regions = [(0, min(spec.data_address, spec.flash or 0)), (spec.data_address, spec.data_bytes)]
+        if spec.store_address:
+            regions.append((spec.store_address, spec.store_pages * boards.PAGE_BYTES))
+            assert spec.flash is not None and spec.flash <= spec.store_address
+            assert spec.store_address % boards.PAGE_BYTES == 0
+        for (start, size), (following, _) in itertools.pairwise(regions):
+            assert start + size <= following, spec.env
+        assert spec.machine is None or spec.store_pages >= 3
+    microbit = boards.board("microbit")
+    assert microbit.store_address + microbit.store_pages * boards.PAGE_BYTES == 256 * 1024  # the chip's flash
 
 
 def test_an_unknown_environment_names_the_others() -> None:
@@ -49,7 +64,7 @@ def test_the_linker_s_overflow_becomes_regions() -> None:
     output = "ld: region `RAM' overflowed by 1220 bytes\nld: region `FLASH' overflowed by 7 bytes\ncollect2: error"
     error = build._failure(boards.board("microbit"), "node", output)
     assert isinstance(error, build.FitError)
-    assert error.regions == (build.Region("FLASH", 262144, 7), build.Region("RAM", 16384, 1220))
+    assert error.regions == (build.Region("FLASH", 0x3DC00, 7), build.Region("RAM", 16384, 1220))
     assert "RAM needs 17604 bytes of 16384 (1220 too many)" in error.message
 
 
@@ -71,7 +86,7 @@ def test_a_flat_image_puts_data_where_the_board_looks() -> None:
     assert flat_image(spec, b"code", None) == b"code"
     flat = flat_image(spec, b"code", b"data")
     assert flat[:4] == b"code" and flat[spec.data_address :] == b"data" and not any(flat[4 : spec.data_address])
-    with pytest.raises(ConfigError, match="196609 bytes"):
+    with pytest.raises(ConfigError, match=f"{spec.data_bytes + 1} bytes"):
         flat_image(spec, b"code", bytes(spec.data_bytes + 1))
     with pytest.raises(ToolError, match="data begin at"):
         flat_image(spec, bytes(spec.data_address + 1), b"data")

@@ -5,7 +5,7 @@
 #include "start.h"
 
 #ifndef TFL_RING_BYTES
-#define TFL_RING_BYTES 512u /* a power of two; holds TFL_CREDITS frames */
+#define TFL_RING_BYTES 2048u /* a power of two; holds two frames of TFL_CHUNK */
 #endif
 
 /* The interrupt is the only writer, the main loop the only reader. */
@@ -54,4 +54,5 @@ void tfl_line_describe(struct tfl_port *port)
     port->cache = tfl_cache_start;
     port->cache_bytes = (uint32_t)(tfl_cache_end - tfl_cache_start);
     port->boot = tfl_boots;
+    port->window = TFL_RING_BYTES;
 }

@@ -9,7 +9,7 @@
 /* From the receive interrupt. A byte that finds the buffer full is lost: the host repeats its frame. */
 void tfl_line_put(uint8_t byte);
 
-/* Clears the port and sets what is the same on every board: read, idle, cache, boot. */
+/* Clears the port and sets what is the same on every board: read, idle, cache, boot, window. */
 void tfl_line_describe(struct tfl_port *port);
 
 #endif

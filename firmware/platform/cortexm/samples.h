@@ -5,7 +5,8 @@
 #include "tfl/tfl_port.h"
 
 #if defined(TFL_DATA_ADDRESS)
-/* Gives the port the image's samples and name; leaves it as it is where no valid image lies there. */
+/* Gives the port the image's samples and name, and a device id from the name; leaves it as it is where no valid image
+   lies there. */
 void tfl_samples_open(struct tfl_port *port);
 #else /* inference alone */
 static inline void tfl_samples_open(struct tfl_port *port)

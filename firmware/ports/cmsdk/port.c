@@ -1,5 +1,6 @@
 /* Boards with Arm's CMSDK UART and timer, as QEMU models them. */
 #include "board.h"
+#include "flash.h"
 #include "line.h"
 #include "samples.h"
 #include "start.h"
@@ -62,6 +63,7 @@ int tfl_port_init(struct tfl_port *port, int argc, char **argv)
     port->ticks = ticks;
     port->tick_numerator = TICKS_NUMERATOR;
     port->tick_denominator = TICKS_DENOMINATOR;
+    flash_open(port);
     tfl_samples_open(port);
     return 0;
 }

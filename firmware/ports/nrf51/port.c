@@ -1,4 +1,7 @@
 /* nRF51822, as on the BBC micro:bit V1: the same image runs on the board and in QEMU. */
+#include <string.h>
+
+#include "flash.h"
 #include "line.h"
 #include "samples.h"
 #include "start.h"
@@ -8,6 +11,10 @@
 #define UART(offset) TFL_REGISTER(0x40002000u + (offset))
 #define TIMER0(offset) TFL_REGISTER(0x40008000u + (offset))
 #define RNG(offset) TFL_REGISTER(0x4000D000u + (offset))
+
+#define FICR_DEVICE_ID(word) TFL_REGISTER(0x10000060u + 4u * (word))
+#define QEMU_DEVICE_ID_0 0x00000003u /* that of every chip in QEMU */
+#define QEMU_DEVICE_ID_1 0x12345678u
 
 #define UART_INTERRUPT 2
 #define PIN_TXD 24u
@@ -79,11 +86,12 @@ static uint32_t ticks(void *context)
     return TIMER0(0x540u);
 }
 
-/* Four random bytes. */
-static uint32_t random_word(void)
+/* Four bytes of thermal noise. */
+static uint32_t random_word(void *context)
 {
     uint32_t word = 0;
 
+    (void)context;
     RNG(0x000u) = 1; /* START */
     for (unsigned i = 0; i < 4u; i++) {
         RNG(0x100u) = 0; /* VALRDY */
@@ -93,6 +101,16 @@ static uint32_t random_word(void)
     }
     RNG(0x004u) = 1; /* STOP */
     return word;
+}
+
+/* The chip's own number, or in QEMU what tfl_samples_open() made of the board's name. */
+static void set_device(struct tfl_port *port)
+{
+    const uint32_t id[2] = {FICR_DEVICE_ID(0u), FICR_DEVICE_ID(1u)};
+
+    if (id[0] != QEMU_DEVICE_ID_0 || id[1] != QEMU_DEVICE_ID_1) {
+        memcpy(port->device, id, sizeof port->device);
+    }
 }
 
 int tfl_port_init(struct tfl_port *port, int argc, char **argv)
@@ -105,9 +123,12 @@ int tfl_port_init(struct tfl_port *port, int argc, char **argv)
     tfl_line_describe(port);
     port->write = uart_write;
     port->ticks = ticks;
-    port->boot ^= random_word();
+    port->random = random_word;
+    port->boot ^= random_word(0);
     port->tick_numerator = TICKS_NUMERATOR;
     port->tick_denominator = TICKS_DENOMINATOR;
+    flash_open(port);
     tfl_samples_open(port);
+    set_device(port);
     return 0;
 }

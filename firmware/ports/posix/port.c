@@ -1,11 +1,14 @@
 /* A board as a process, for tests and fleets without hardware:
 
-   firmware --listen unix:PATH | --fd N  [--image FILE] [--cache BYTES] [--name NAME]
+   firmware --listen unix:PATH | --fd N  [--image FILE] [--cache BYTES] [--name NAME] [--device HEX]
+            [--store FILE [--cut N]]
 
    --listen serves one client after another until SIGTERM or the end of the parent process; --fd takes a connected socket and
-   ends with it. The end of the parent is seen by getppid(): the death signal of Linux comes when the parent's *thread* ends. */
+   ends with it. The end of the parent is seen by getppid(): the death signal of Linux comes when the parent's *thread* ends.
+   --device gives the eight bytes that tell this board from others; without it they come from the name. --store: see flash.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "flash.h"
 #include "tfl/tfl_image.h"
 #include "tfl/tfl_port.h"
 #include "tfl/tfl_wire.h"
@@ -30,11 +34,12 @@ struct line {
     int listener; /* -1: none */
     int client;   /* -1: none */
     pid_t parent;
+    int dice; /* open on /dev/urandom */
     const char *path;
     struct tfl_image image;
 };
 
-static struct line line = {-1, -1, 0, NULL, {0}};
+static struct line line = {-1, -1, 0, -1, NULL, {0}};
 static volatile sig_atomic_t stopped;
 
 static void stop(int signal_number)
@@ -226,8 +231,74 @@ static int open_descriptor(const char *text)
     return line.client >= 0 && fcntl(line.client, F_SETFL, O_NONBLOCK) == 0 ? 0 : fail(text, "no open descriptor");
 }
 
+/* There is no way to report it, and a board must not go on with numbers that can be guessed. */
+static uint32_t dice_random(void *context)
+{
+    uint32_t word = 0;
+
+    (void)context;
+    if (read(line.dice, &word, sizeof word) != (ssize_t)sizeof word) {
+        perror("/dev/urandom");
+        abort();
+    }
+    return word;
+}
+
+static int open_dice(struct tfl_port *port)
+{
+    line.dice = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    port->random = dice_random;
+    return line.dice >= 0 ? 0 : fail("/dev/urandom", strerror(errno));
+}
+
+static int open_store(struct tfl_port *port, const char *path, const char *cut)
+{
+    long operation = cut != NULL ? number(cut, LONG_MAX - 1) : 0;
+
+    if (operation < 0) {
+        return fail(cut, "expected which flash operation to cut");
+    }
+    return flash_open(port, path, operation) == 0 ? 0 : fail(path, strerror(errno));
+}
+
+static void set_word(uint8_t *bytes, uint32_t word)
+{
+    for (unsigned i = 0; i < 4u; i++) {
+        bytes[i] = (uint8_t)(word >> (8u * i));
+    }
+}
+
+/* Eight bytes in hex, or, where text is null, from the name: without one this board is like any other. */
+static int set_device(struct tfl_port *port, const char *text)
+{
+    unsigned byte;
+
+    if (text == NULL) {
+        if (port->name[0] != '\0') {
+            set_word(port->device, tfl_crc32(0, (const uint8_t *)port->name, sizeof port->name));
+            set_word(port->device + 4, tfl_crc32(1, (const uint8_t *)port->name, sizeof port->name));
+        }
+        return 0;
+    }
+    if (strlen(text) != 2u * sizeof port->device || strspn(text, "0123456789abcdefABCDEF") != strlen(text)) {
+        return fail(text, "expected a device id of 16 hex digits");
+    }
+    for (unsigned i = 0; i < sizeof port->device && sscanf(text + 2u * i, "%2x", &byte) == 1; i++) {
+        port->device[i] = (uint8_t)byte;
+    }
+    return 0;
+}
+
+static void set_name(struct tfl_port *port, const char *name)
+{
+    size_t length = strlen(name);
+
+    memset(port->name, 0, sizeof port->name);
+    memcpy(port->name, name, length < sizeof port->name ? length : sizeof port->name);
+}
+
 struct arguments {
-    const char *listen, *fd, *image, *cache, *name;
+    const char *listen, *fd, *image, *cache, *name, *device, *store, *cut;
 };
 
 static int parse(struct arguments *arguments, int argc, char **argv)
@@ -236,17 +307,19 @@ static int parse(struct arguments *arguments, int argc, char **argv)
         const char *option;
         const char **value;
     } options[] = {
-        {"--listen", &arguments->listen}, {"--fd", &arguments->fd},     {"--image", &arguments->image},
-        {"--cache", &arguments->cache},   {"--name", &arguments->name},
+        {"--listen", &arguments->listen}, {"--fd", &arguments->fd},         {"--image", &arguments->image},
+        {"--cache", &arguments->cache},   {"--name", &arguments->name},     {"--device", &arguments->device},
+        {"--store", &arguments->store},   {"--cut", &arguments->cut},
     };
+    const unsigned count = sizeof options / sizeof options[0];
 
     for (int i = 1; i < argc; i += 2) {
         unsigned k = 0;
 
-        while (k < 5u && strcmp(argv[i], options[k].option) != 0) {
+        while (k < count && strcmp(argv[i], options[k].option) != 0) {
             k++;
         }
-        if (k == 5u || i + 1 == argc) {
+        if (k == count || i + 1 == argc) {
             return fail(argv[i], "unknown option, or one without its value");
         }
         *options[k].value = argv[i + 1];
@@ -254,7 +327,7 @@ static int parse(struct arguments *arguments, int argc, char **argv)
     if ((arguments->listen == NULL) == (arguments->fd == NULL)) {
         return fail(argv[0], "expected --listen unix:PATH or --fd N");
     }
-    return 0;
+    return arguments->cut == NULL || arguments->store != NULL ? 0 : fail("--cut", "expected with --store");
 }
 
 static void catch_signals(void)
@@ -274,29 +347,36 @@ static uint32_t boot_id(void)
     return (uint32_t)now.tv_sec * 1000003u ^ (uint32_t)now.tv_nsec ^ (uint32_t)getpid() << 8;
 }
 
+static void describe(struct tfl_port *port)
+{
+    memset(port, 0, sizeof *port);
+    port->read = line_read;
+    port->write = line_write;
+    port->idle = line_idle;
+    port->boot = boot_id();
+    port->window = UINT16_MAX;
+}
+
 int tfl_port_init(struct tfl_port *port, int argc, char **argv)
 {
-    struct arguments arguments = {NULL, NULL, NULL, NULL, NULL};
+    struct arguments arguments = {0};
     char cache[16];
 
     (void)snprintf(cache, sizeof cache, "%u", DEFAULT_CACHE);
     arguments.cache = cache;
     line.parent = getppid();
     catch_signals();
-    memset(port, 0, sizeof *port);
-    port->read = line_read;
-    port->write = line_write;
-    port->idle = line_idle;
-    port->boot = boot_id();
-    if (parse(&arguments, argc, argv) != 0 || open_cache(port, arguments.cache) != 0 ||
+    describe(port);
+    if (parse(&arguments, argc, argv) != 0 || open_cache(port, arguments.cache) != 0 || open_dice(port) != 0 ||
         (arguments.image != NULL && open_image(port, arguments.image) != 0)) {
         return TFL_ERROR_ARGUMENT;
     }
     if (arguments.name != NULL) {
-        size_t length = strlen(arguments.name);
-
-        memset(port->name, 0, sizeof port->name);
-        memcpy(port->name, arguments.name, length < sizeof port->name ? length : sizeof port->name);
+        set_name(port, arguments.name);
+    }
+    if (set_device(port, arguments.device) != 0 ||
+        (arguments.store != NULL && open_store(port, arguments.store, arguments.cut) != 0)) {
+        return TFL_ERROR_ARGUMENT;
     }
     return arguments.fd != NULL ? open_descriptor(arguments.fd) : listen_at(arguments.listen);
 }

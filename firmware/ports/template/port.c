@@ -7,7 +7,7 @@
 /* RAM that is left over; the linker script may know more of it. Larger: fewer runs of the backbone an epoch. */
 static uint32_t cache[256];
 
-/* Copies what the UART's interrupt has put into a ring buffer that holds TFL_CREDITS frames. Never waits. */
+/* Copies what the UART's interrupt has put into a ring buffer that holds port->window bytes. Never waits. */
 static int line_read(void *context, uint8_t *data, size_t size)
 {
     (void)context;
@@ -53,9 +53,13 @@ int tfl_port_init(struct tfl_port *port, int argc, char **argv)
     port->samples[0] = 0;         /* training samples that are there */
     port->samples[1] = 0;         /* test samples */
     port->sample_bytes = 0;       /* what sample() writes: the model's input_bytes */
+    port->flash = NULL;           /* better: pages that the firmware may write, see struct tfl_flash */
+    port->random = NULL;          /* better: the chip's random generator */
+    port->window = 2048;          /* bytes of the ring buffer: two frames of TFL_CHUNK, or more */
     port->cache = (uint8_t *)cache;
     port->cache_bytes = sizeof cache;
     port->boot = 1; /* better: a random number, or a counter that survives a reset */
     memcpy(port->name, "template", 8);
+    memset(port->device, 0, sizeof port->device); /* better: the chip's serial number */
     return 0;
 }
