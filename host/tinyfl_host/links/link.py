@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
@@ -30,8 +31,17 @@ class Link(Protocol):
 class DescriptorLink:
     """A link over a file descriptor that does not block: a socket, a serial port or a pty."""
 
-    def __init__(self, name: str, descriptor: int, close: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        descriptor: int,
+        close: Callable[[], None],
+        gone: str = "the other side closed the link",
+        hint: str = "is the board or its emulator still there?",
+    ) -> None:
+        """``gone`` and ``hint`` are what a LinkError says when there is nothing at the other side any more."""
         self.name = name
+        self._gone, self._hint = gone, hint
         self._descriptor = descriptor
         self._close: Callable[[], None] | None = close
         self._received = bytearray()  # read while a write had to wait
@@ -84,7 +94,7 @@ class DescriptorLink:
         except OSError as error:
             raise self._lost(error) from error
         if not data:
-            raise LinkError(f"{self.name}: the other side closed the link", "is the board or its emulator still there?")
+            raise LinkError(f"{self.name}: {self._gone}", self._hint)
         self._received += data
 
     def _send(self, data: memoryview) -> int:
@@ -96,5 +106,7 @@ class DescriptorLink:
             raise self._lost(error) from error
 
     def _lost(self, error: OSError | ValueError) -> LinkError:
-        reason = getattr(error, "strerror", None) or str(error)
-        return LinkError(f"{self.name}: {reason}", "is the board or its emulator still there?")
+        """Terminals, serial ports among them, give EIO, ENXIO or ENODEV where the device is gone."""
+        if getattr(error, "errno", None) in (errno.EIO, errno.ENXIO, errno.ENODEV):
+            return LinkError(f"{self.name}: {self._gone}", self._hint)
+        return LinkError(f"{self.name}: {getattr(error, 'strerror', None) or error}", self._hint)
