@@ -1,13 +1,13 @@
 # make demo    six emulated boards learn together (installs what is missing first)
 # make test    all tests; make test-fast those without emulator and TensorFlow
-# make fuzz    the fuzzers, longer (FUZZ_SECONDS each); make sizes  flash and RAM of the firmware
+# make fuzz    the fuzzers, longer (MINUTES=5 each); make sizes  flash and RAM of the firmware
 # make setup   only install what is missing; silent when nothing is
 
 PY = .venv/bin/python
 TINYFL = .venv/bin/tinyfl
 PYTEST = $(PY) -m pytest -q
 BOTH_CORES = -n 2 --dist loadfile
-FUZZ_SECONDS ?= 300
+MINUTES ?= 5
 SETUP ?= sh tools/setup.sh
 export PYTHON
 
@@ -31,7 +31,7 @@ test-fast: setup-dev
 	$(PYTEST) $(BOTH_CORES) -m "not slow and not emulated and not hardware"
 
 fuzz: setup-dev
-	TINYFL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(PYTEST) -k fuzz --timeout 0
+	TINYFL_FUZZ_SECONDS=$$(($(MINUTES) * 60)) $(PYTEST) -k fuzz --timeout 0
 
 sizes: setup
 	@$(PY) tools/sizes.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -10,14 +11,18 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from tinyfl.errors import DeadlineError, TinyflError
+from tinyfl.errors import DeadlineError, LinkError, MismatchError, TinyflError
 from tinyfl.wire.messages import Welcome
 from tinyfl_host.events import BoardDropped, BoardJoined, Emit
-from tinyfl_host.fleet import Board, Fleet, Member, Traffic
+from tinyfl_host.fleet import Board, Fleet, Member
+from tinyfl_host.traffic import Traffic
 
 T = TypeVar("T")
 
 HELLO_PATIENCE = 5.0  # seconds until a silent board counts as not there
+RETURN_PATIENCE = 5.0  # seconds that a board whose link was lost, or that was reset, has to come back
+RETURNS = 8  # of one board in one piece of work: one that is reset at every try never gets done
+FIRST_PAUSE, MOST_PAUSE = 0.05, 1.0  # seconds between tries
 GRACE = 0.3  # seconds for a call that ends at the deadline to say why
 MAX_WAIT = 1e9  # seconds; a thread cannot be joined for much longer
 
@@ -48,8 +53,10 @@ class Seat:
     member: Member
     fleet: Fleet
     traffic: Traffic
+    patience: float = RETURN_PATIENCE
     board: Board | None = None
     welcome: Welcome | None = None
+    greetings: int = 0
     joined: bool = False  # said hello, and the run has not announced it yet
     phase: str = "hello"
     given_up: bool = False
@@ -65,6 +72,8 @@ class Seat:
             self.phase = "hello"
             self.board = self.fleet.open(self.member, self.traffic)
             self.welcome = self.board.hello(deadline=min(HELLO_PATIENCE, self.left()))
+            check_device(self.member, self.welcome)
+            self.greetings += 1
             self.joined = True
         return self.board
 
@@ -74,12 +83,43 @@ class Seat:
         self.phase = phase
         return board
 
+    def insist(self, work: Callable[[Seat], T]) -> T:
+        """``work``, from its start again whenever the link was lost or the board was reset and came back in time.
+
+        What boards compute depends on nothing but seeds and data, so work that is done twice gives the same twice.
+        """
+        pause, last = FIRST_PAUSE, Deadline(0)
+        for _ in range(RETURNS):
+            before = self.greetings if self.board is None else -1
+            try:
+                return work(self)
+            except LinkError as error:
+                self.disconnect()
+                if isinstance(error, DeadlineError) or self.given_up or self.fleet.is_gone(self.member):
+                    raise
+                if self.greetings != before:  # it was there until now
+                    pause, last = FIRST_PAUSE, Deadline(self.patience)
+                if pause >= min(last.left(), self.left()):
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, MOST_PAUSE)
+        return work(self)
+
     def disconnect(self) -> None:
         """Lets the board go; a thread that is waiting for it gets an error."""
         board, self.board = self.board, None
         if board is not None:
             with contextlib.suppress(TinyflError, OSError):  # it may be gone already
                 board.close()
+
+
+def check_device(member: Member, welcome: Welcome) -> None:
+    """Raises MismatchError where another board is at the link than the fleet file says."""
+    if member.device and welcome.device.hex() != member.device:
+        raise MismatchError(
+            f"{member.link}: the board is device {welcome.device.hex()}, the fleet file says {member.device}",
+            "connect the right board, or change its device in the fleet file",
+        )
 
 
 @dataclass
@@ -105,7 +145,7 @@ class Task(Generic[T]):
 
     def _run(self) -> None:
         try:
-            self.result.append(self.work(self.seat))
+            self.result.append(self.seat.insist(self.work))
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
             self.error = error
         finally:
@@ -116,8 +156,8 @@ class Task(Generic[T]):
 class Crew:
     """All boards of a run. ``drops`` collects who was dropped and why; ``with`` closes all connections."""
 
-    def __init__(self, fleet: Fleet, emit: Emit) -> None:
-        self._fleet, self._emit = fleet, emit
+    def __init__(self, fleet: Fleet, emit: Emit, patience: float = RETURN_PATIENCE) -> None:
+        self._fleet, self._emit, self._patience = fleet, emit, patience
         self._traffic = {member.name: Traffic() for member in fleet.members}
         self.seats = {member.name: self._seat(member) for member in fleet.members}
         self.round = 0
@@ -171,7 +211,7 @@ class Crew:
 
     def traffic(self) -> dict[str, Traffic]:
         """Bytes of each board so far."""
-        return {name: Traffic(t.up, t.down) for name, t in self._traffic.items()}
+        return {name: dataclasses.replace(traffic) for name, traffic in self._traffic.items()}
 
     def dropped(self) -> set[str]:
         """Names of the boards that were dropped in this round."""
@@ -196,7 +236,7 @@ class Crew:
         self._emit(drop)
 
     def _seat(self, member: Member) -> Seat:
-        return Seat(member, self._fleet, self._traffic[member.name])
+        return Seat(member, self._fleet, self._traffic[member.name], self._patience)
 
 
 def instructions(welcome: Welcome | None, ticks: int) -> int | None:

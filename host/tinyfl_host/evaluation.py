@@ -21,9 +21,9 @@ TEST, BROADCAST = 1, 0  # EVALUATE's split and source
 Int16 = npt.NDArray[np.int16]
 
 
-def measure(crew: Crew, weights: Int16, round: int, seconds: float) -> list[MetricRow]:
-    """Right answers of one head on every board that was not dropped in this round."""
-    counts = _count(crew, [weights], round, seconds)
+def measure(crew: Crew, weights: Int16, round: int, seconds: float, *, keep: bool = False) -> list[MetricRow]:
+    """Right answers of one head on every board that was not dropped in this round; boards with a store may keep it."""
+    counts = _count(crew, [weights], round, seconds, keep)
     return [MetricRow(round, FEDERATED, name, *rows[0]) for name, rows in counts.items()]
 
 
@@ -76,14 +76,16 @@ def local_accuracy(members: Sequence[Member], ledger: Ledger) -> LocalOnly:
     return LocalOnly(Accuracy(_mean([s.clients for s in scores]), _mean([s.unseen for s in scores])), _mean(own))
 
 
-def _count(crew: Crew, heads: Sequence[Int16], round: int, seconds: float) -> dict[str, list[tuple[int, int]]]:
+def _count(
+    crew: Crew, heads: Sequence[Int16], round: int, seconds: float, keep: bool = False
+) -> dict[str, list[tuple[int, int]]]:
     """(samples, right) of each head on each board."""
 
     def count(seat: Seat) -> list[tuple[int, int]]:
         rows = []
         for weights in heads:
             board = seat.enter("evaluate")
-            board.load(round, weights, deadline=seat.left())
+            board.load(round, weights, keep=keep, deadline=seat.left())
             reply = board.evaluate(TEST, BROADCAST, deadline=seat.left())
             if reply.correct > reply.samples:
                 raise BoardError(f"counted {reply.correct} right answers of {reply.samples} samples")

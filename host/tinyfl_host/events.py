@@ -19,11 +19,14 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Bytes:
-    """Of all boards together: over the links with framing and repeats, and of that the int8 deltas alone."""
+    """Of all boards together: over the links with framing and repeats; of that the int8 deltas alone, and the bodies
+    of all messages."""
 
     up: int
     down: int
     payload_up: int
+    body_up: int = 0
+    body_down: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class BoardJoined:
 
 @dataclass(frozen=True)
 class BoardDropped:
-    """A board left out of a round: phase hello, broadcast, train, collect, evaluate or local."""
+    """A board left out of a round: phase hello, train, collect, evaluate or local."""
 
     round: int
     board: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from tinyfl_host.crew import Crew
 from tinyfl_host.evaluation import accuracy, measure
 from tinyfl_host.events import Accuracy, Emit, RunDone, RunStart, Step
 from tinyfl_host.fleet import Member, read_fleet
+from tinyfl_host.keys import load_keys
 from tinyfl_host.ledger import Ledger, MetricRow, find_run
 from tinyfl_host.links import SCHEMES
 from tinyfl_host.links.trace import Trace
 from tinyfl_host.recipe import Recipe
 from tinyfl_host.rounds import Plan
 from tinyfl_host.runs import run_rounds
-from tinyfl_host.scenario import Scenario, bring_up, load_model, prepare, recipe_members
+from tinyfl_host.scenario import Auth, Scenario, bring_up, load_model, prepare, recipe_members
 from tinyfl_host.settings import Settings, resettle, settle
 
 NAMED = "fleet"  # settings.on of a run whose boards a fleet.toml names
@@ -38,6 +40,7 @@ class Request:
     boards: int | None = None
     resume: str | None = None  # a run's name or folder, "" for the last unfinished one
     trace: Path | None = None
+    no_auth: bool = False
     given: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -77,7 +80,7 @@ def evaluate(request: Request, run: str | None, emit: Emit) -> tuple[Accuracy, l
     weights = Plan(scenario.format, settings).initial
     if run is not None:
         weights = _final_head(scenario, run)
-    with bring_up(scenario) as fleet, Crew(fleet, emit) as crew:
+    with bring_up(scenario, _keys(request, emit)) as fleet, Crew(fleet, emit) as crew:
         rows = measure(crew, weights, 0, settings.deadline)
     if not rows:
         reasons = "".join(f"\n{drop.board}, {drop.phase}: {drop.reason}" for drop in crew.drops)
@@ -108,11 +111,20 @@ def _run(request: Request, scenario: Scenario, plan: Plan, ledger: Ledger, emit:
     trace = Trace(request.trace) if request.trace else None
     try:
         _announce(scenario, plan, ledger, emit)
-        with bring_up(scenario, trace) as fleet, Crew(fleet, emit) as crew:
+        with bring_up(scenario, _keys(request, emit), trace) as fleet, Crew(fleet, emit) as crew:
             return run_rounds(crew, plan, ledger, emit)
     finally:
         if trace is not None:
             trace.close()
+
+
+def _keys(request: Request, emit: Emit) -> Callable[[Member], Auth]:
+    """How each board is authenticated: who has a key always is; who has none is refused on a real line once any has."""
+    keys = load_keys()
+    if request.no_auth:
+        emit(Step("authentication is off (--no-auth): boards without a key on this host are taken as they are"))
+    strict = not request.no_auth and not keys.empty
+    return lambda member: Auth(keys.get, strict and member.link.startswith(("serial:", "ble:")))
 
 
 def _announce(scenario: Scenario, plan: Plan, ledger: Ledger, emit: Emit) -> None:

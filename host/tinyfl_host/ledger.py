@@ -23,7 +23,7 @@ import numpy.typing as npt
 from tinyfl.errors import ConfigError, UsageError
 
 FILE = "ledger.sqlite"
-VERSION = 1
+VERSION = 2
 ROOM = "make room or permit writing, or set TINYFL_BUILD; what was written is kept: tinyfl run … --resume"
 
 SCHEMA = """
@@ -32,7 +32,7 @@ CREATE TABLE run (
     identity TEXT, settings TEXT, members TEXT, result TEXT);
 CREATE TABLE rounds (
     round INTEGER PRIMARY KEY, master BLOB, shift INTEGER, selected TEXT, seconds REAL,
-    bytes_up INTEGER, bytes_down INTEGER, payload_up INTEGER);
+    bytes_up INTEGER, bytes_down INTEGER, payload_up INTEGER, body_up INTEGER, body_down INTEGER);
 CREATE TABLE updates (
     round INTEGER, board TEXT, samples INTEGER, loss REAL, max_delta INTEGER, deltas BLOB,
     bytes_up INTEGER, bytes_down INTEGER,
@@ -73,7 +73,9 @@ class RoundRow:
     seconds: float = 0.0
     bytes_up: int = 0
     bytes_down: int = 0
-    payload_up: int = 0
+    payload_up: int = 0  # int8 deltas
+    body_up: int = 0  # bodies of all messages
+    body_down: int = 0
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,7 @@ class Ledger:
 
     def rounds(self) -> list[RoundRow]:
         """All rounds that are over, round 0 first."""
-        columns = "round, master, shift, selected, seconds, bytes_up, bytes_down, payload_up"
+        columns = "round, master, shift, selected, seconds, bytes_up, bytes_down, payload_up, body_up, body_down"
         return [
             RoundRow(row[0], np.frombuffer(row[1], "<i4").astype(np.int32), row[2], tuple(json.loads(row[3])), *row[4:])
             for row in self._rows(f"SELECT {columns} FROM rounds ORDER BY round")
@@ -257,9 +259,8 @@ class Ledger:
 
     def _put_round(self, row: RoundRow) -> None:
         values = (row.round, _blob(row.master, "<i4"), row.shift, json.dumps(list(row.selected)), row.seconds)
-        self._db.execute(
-            f"INSERT INTO rounds VALUES ({_marks(8)})", (*values, row.bytes_up, row.bytes_down, row.payload_up)
-        )
+        counts = (row.bytes_up, row.bytes_down, row.payload_up, row.body_up, row.body_down)
+        self._db.execute(f"INSERT INTO rounds VALUES ({_marks(10)})", (*values, *counts))
 
     def _put_drops(self, drops: Sequence[DropRow]) -> None:
         values = [(d.round, d.board, d.phase, d.reason, _now()) for d in drops]

@@ -18,7 +18,7 @@ from tinyfl_host.summary import BoardFigures, Summary, summarise
 
 CSV_COLUMNS = (
     *("round", "clients", "unseen", "boards", "selected", "shift", "loss"),
-    *("bytes_up", "bytes_down", "payload_up", "seconds"),
+    *("bytes_up", "bytes_down", "payload_up", "body_up", "body_down", "seconds"),
 )
 SETTINGS = {
     "on": "boards",

@@ -76,22 +76,28 @@ class Round:
 def federated_round(crew: Crew, plan: Plan, master: Int64, round: int, emit: Emit) -> Round:
     """Select, broadcast, train on the boards, announce one shift, collect int8 deltas, aggregate.
 
-    A board that fails or is late is dropped, with the reason; QuorumError where too few are left. The round waits for
-    all boards that live, until the deadline: which boards count must not depend on which are fast.
+    A board that was reset trains again and comes to the same weights. One that fails or is late is dropped, with the
+    reason; QuorumError where too few are left. The round waits for all boards that live, until the deadline: which
+    boards count must not depend on which are fast.
     """
     settings, deadline = plan.settings, Deadline(plan.settings.deadline)
     chosen = [crew.clients[i] for i in select(len(crew.clients), settings.fraction, settings.seed, round)]
     emit(events.RoundStart(round, [member.name for member in chosen]))
     weights = head.broadcast(master)
+    lives: dict[str, int] = {}  # in which greeting of its seat each board trained
 
     def train(seat: Seat) -> Trained:
-        seat.enter("broadcast").load(round, weights, deadline=seat.left())
         order = (settings.seed, seat.member.index, settings.epochs)
-        return check_trained(seat.enter("train").train(round, *order, *plan.rate, deadline=seat.left()))
+        reply = seat.enter("train").train(round, *order, *plan.rate, weights, deadline=seat.left())
+        lives[seat.member.name] = seat.greetings
+        return check_trained(reply)
 
     def collect(seat: Seat) -> Update:
         seed = mix(settings.seed, round, COLLECT_STREAM, seat.member.index)
-        delta = seat.enter("collect").collect(round, shift, seed, deadline=seat.left())
+        board = seat.enter("collect")
+        if seat.greetings != lives[seat.member.name]:  # reset since, perhaps: what it trained may be gone
+            train(seat)
+        delta = board.collect(round, shift, seed, deadline=seat.left())
         return check_update(Update(delta.samples, delta.deltas), len(weights), trained[seat.member.name].samples)
 
     trained = crew.each(chosen, train, deadline.left(TRAIN_SHARE))

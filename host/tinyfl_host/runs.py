@@ -12,9 +12,11 @@ from tinyfl_host import events
 from tinyfl_host.crew import Crew, instructions
 from tinyfl_host.evaluation import FEDERATED, accuracy, boards_alone, local_accuracy, measure
 from tinyfl_host.events import Emit
-from tinyfl_host.fleet import Traffic
 from tinyfl_host.ledger import DropRow, Ledger, RoundRow, UpdateRow
 from tinyfl_host.rounds import Int64, Plan, Round, federated_round, require_quorum
+from tinyfl_host.traffic import Traffic
+
+BYTES = ("bytes_up", "bytes_down", "payload_up", "body_up", "body_down")
 
 
 def run_rounds(crew: Crew, plan: Plan, ledger: Ledger, emit: Emit) -> events.RunDone:
@@ -53,10 +55,11 @@ def record_round(crew: Crew, plan: Plan, ledger: Ledger, master: Int64, number: 
     traffic = difference(crew.traffic(), before)
     metrics = []
     if number % plan.settings.evaluate_every == 0 or number == plan.settings.rounds:
-        metrics = measure(crew, head.broadcast(done.master), number, plan.settings.deadline)
+        last = number == plan.settings.rounds
+        metrics = measure(crew, head.broadcast(done.master), number, plan.settings.deadline, keep=last)
     row = round_row(done, traffic)
     ledger.commit(row, update_rows(crew, done, traffic), drop_rows(crew), metrics)
-    used = events.Bytes(row.bytes_up, row.bytes_down, row.payload_up)
+    used = events.Bytes(row.bytes_up, row.bytes_down, row.payload_up, row.body_up, row.body_down)
     score = accuracy(crew.members, metrics) if metrics else None
     emit(events.RoundDone(number, score, len(done.updates), done.shift, done.loss, used, done.seconds))
     return done.master
@@ -73,7 +76,7 @@ def finish(crew: Crew, ledger: Ledger, emit: Emit) -> events.RunDone:
         after=accuracy(crew.members, [m for m in metrics if m.round == last.round]),
         local_only=local_accuracy(crew.members, ledger).accuracy,
         head_sha256=head_sha256(last.master.astype(np.int64)),
-        bytes=events.Bytes(*(sum(getattr(r, key) for r in rounds) for key in ("bytes_up", "bytes_down", "payload_up"))),
+        bytes=events.Bytes(*(sum(getattr(row, key) for row in rounds) for key in BYTES)),
         boards=len(crew.members),
         dropped=len(ledger.drops()),
     )
@@ -89,15 +92,24 @@ def head_sha256(master: Int64) -> str:
 
 def difference(after: dict[str, Traffic], before: dict[str, Traffic]) -> dict[str, Traffic]:
     """Bytes of each board between two readings."""
-    return {name: Traffic(t.up - before[name].up, t.down - before[name].down) for name, t in after.items()}
+    return {name: traffic - before[name] for name, traffic in after.items()}
 
 
 def round_row(done: Round, traffic: dict[str, Traffic]) -> RoundRow:
     """The round as the ledger keeps it."""
-    up, down = sum(t.up for t in traffic.values()), sum(t.down for t in traffic.values())
-    payload = sum(len(update.deltas) for update in done.updates.values())
-    master = done.master.astype(np.int32)
-    return RoundRow(done.round, master, done.shift, tuple(done.selected), done.seconds, up, down, payload)
+    used = sum(traffic.values(), start=Traffic())
+    return RoundRow(
+        round=done.round,
+        master=done.master.astype(np.int32),
+        shift=done.shift,
+        selected=tuple(done.selected),
+        seconds=done.seconds,
+        bytes_up=used.up,
+        bytes_down=used.down,
+        payload_up=sum(len(update.deltas) for update in done.updates.values()),
+        body_up=used.body_up,
+        body_down=used.body_down,
+    )
 
 
 def update_rows(crew: Crew, done: Round, traffic: dict[str, Traffic]) -> list[UpdateRow]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from tinyfl.reference.board import TwinBoard
 from tinyfl_host.artifacts import Artifacts, compile_artifacts
 from tinyfl_host.boards import board
 from tinyfl_host.build import build_firmware
+from tinyfl_host.crew import RETURN_PATIENCE
 from tinyfl_host.dataset import Dataset, Float32, UInt8, board_data, load_samples
 from tinyfl_host.emulate import Emulator, boot
 from tinyfl_host.fleet import Fleet, Member
@@ -22,8 +23,17 @@ from tinyfl_host.links import Link
 from tinyfl_host.links.trace import Trace
 from tinyfl_host.node import Node
 from tinyfl_host.recipe import Recipe, draw_users, load_recipe
+from tinyfl_host.traffic import Traffic
 
 MODELLED = "twin"
+
+
+@dataclass(frozen=True)
+class Auth:
+    """``keys``: the key of a device, None where this host has none; ``required``: such a board is refused."""
+
+    keys: Callable[[bytes], bytes | None] = lambda _: None
+    required: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,7 +118,9 @@ def check_target(on: str) -> None:
         )
 
 
-def bring_up(scenario: Scenario, trace: Trace | None = None) -> Fleet:
+def bring_up(
+    scenario: Scenario, auth: Callable[[Member], Auth] = lambda _: Auth(), trace: Trace | None = None
+) -> Fleet:
     """Builds the firmware, boots the emulators; all else is opened later. Raises ToolError where a tool fails."""
     artifacts = scenario.artifacts
     digest = bytes.fromhex(artifacts.manifest["hash"])[:16]
@@ -128,8 +140,18 @@ def bring_up(scenario: Scenario, trace: Trace | None = None) -> Fleet:
             twins[member.name] = TwinBoard(artifacts.graph, scenario.format, *data, name=member.name, digest=digest)
         return twins[member.name]
 
-    def node(member: Member, link: Link) -> Node:
-        return Node(link, artifacts.manifest, member.name)
+    def node(member: Member, connect: Callable[[], Link], traffic: Traffic) -> Node:
+        known = auth(member)
+        return Node(
+            connect(),
+            artifacts.manifest,
+            member.name,
+            reopen=connect,
+            patience=RETURN_PATIENCE,
+            keys=known.keys,
+            require_auth=known.required,
+            traffic=traffic,
+        )
 
     return Fleet(scenario.members, booted, node, twin, trace)
 

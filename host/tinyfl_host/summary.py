@@ -30,6 +30,8 @@ class RoundFigures:
     bytes_up: int
     bytes_down: int
     payload_up: int
+    body_up: int
+    body_down: int
     seconds: float
 
 
@@ -86,6 +88,12 @@ class Summary:
         """The int8 deltas alone, all rounds."""
         return sum(row.payload_up for row in self.rounds)
 
+    @property
+    def overhead(self) -> float | None:
+        """Bytes on the links beside the bodies of messages, for each byte of a body; None where there was no link."""
+        bodies = sum(row.body_up + row.body_down for row in self.rounds)
+        return (self.bytes_up + self.bytes_down) / bodies - 1 if bodies else None
+
 
 def summarise(ledger: Ledger) -> Summary:
     """All figures of the run. Raises ConfigError where nothing was measured yet."""
@@ -133,7 +141,7 @@ def _round(
     samples = sum(update.samples for update in own)
     loss = sum(update.loss * update.samples for update in own) / samples if samples else None
     score = accuracy(members, federated[row.round]) if row.round in federated else Accuracy(None, None)
-    counts = (row.bytes_up, row.bytes_down, row.payload_up, row.seconds)
+    counts = (row.bytes_up, row.bytes_down, row.payload_up, row.body_up, row.body_down, row.seconds)
     return RoundFigures(row.round, score, len(own), len(row.selected), row.shift, loss, *counts)
 
 

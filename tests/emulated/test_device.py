@@ -50,7 +50,7 @@ def test_a_board_runs_until_it_is_interrupted(
     link = link_of(emulated)
     assert main(["device", "info", link, "--json"]) == 0
     welcome = json.loads(capsys.readouterr().out)
-    assert (welcome["input_bytes"], welcome["output_bytes"], welcome["chunk"]) == (30, 5, 240)
+    assert (welcome["input_bytes"], welcome["output_bytes"], welcome["chunk"]) == (30, 5, 512)
     assert main(["device", "info", link]) == 0
     assert "body_bytes" in capsys.readouterr().out
     emulated.send_signal(number)
@@ -67,8 +67,8 @@ def test_a_trace_is_replayed_as_messages(emulated: subprocess.Popen[str], here: 
     trace.close()
     assert main(["device", "monitor", "--replay", "trace.jsonl"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(re.search(r" > OPEN .*HELLO protocol=1", line) for line in lines)
-    assert any(re.search(r" < OPEN .*WELCOME protocol=1", line) for line in lines)
+    assert any(re.search(r" > WHOLE .*HELLO protocol=2", line) for line in lines)
+    assert any(re.search(r" < WHOLE .*WELCOME protocol=2", line) for line in lines)
     assert main(["device", "monitor"]) == 2 and main(["device", "monitor", "x:", "--replay", "trace.jsonl"]) == 2
     (here / "trace.jsonl").write_text("nonsense\n")
     assert main(["device", "monitor", "--replay", "trace.jsonl"]) == 3

@@ -5,14 +5,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support_rounds import MODEL, ProcessFleet, TwinFleet, contents, members, run, settings
+from support_faults import FAULTS, MEMBER, Fault, round_over, twins_round
+from support_rounds import MODEL, ProcessFleet, TwinFleet, contents, image, members, run, settings
 
 from tinyfl_host.artifacts import Artifacts
+from tinyfl_host.boards import board
 from tinyfl_host.build import build_firmware
+from tinyfl_host.emulate import boot
 from tinyfl_host.events import BoardDropped, RoundDone
+from tinyfl_host.links import open_link
+from tinyfl_host.node import Node
 from tinyfl_host.report import read_summary
 
 pytestmark = pytest.mark.emulated
+
+KEY = bytes(range(32))
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +49,9 @@ def test_a_run_on_qemu_is_the_twins_run_byte_for_byte(tmp_path: Path, build: Cal
     assert 100 < summary.instructions_per_step < 20_000 and 1_000 < summary.instructions_per_window < 200_000
 
 
-@pytest.mark.parametrize("method", ["hello", "load", "train", "collect"])
+@pytest.mark.parametrize("method", ["hello", "train", "collect"])
 def test_a_killed_emulator_is_left_out_and_the_rounds_go_on(tmp_path: Path, fleet: ProcessFleet, method: str) -> None:
-    """kill -9 in round 2's broadcast, training and collecting, and before the first hello."""
+    """kill -9 in round 2's training and collecting, and before the first hello."""
     at = 0 if method == "hello" else 2
 
     def fault(name: str, round: int) -> None:
@@ -57,6 +64,46 @@ def test_a_killed_emulator_is_left_out_and_the_rounds_go_on(tmp_path: Path, flee
     outcome = run(tmp_path, fleet, settings(local_only=False, epochs=2000, deadline=30.0))
     assert [done.boards for done in outcome.of(RoundDone)] == ([2, 2, 2] if method == "hello" else [3, 2, 2])
     phases = [(d.round, d.phase) for d in outcome.of(BoardDropped)]
-    phase = {"load": "broadcast"}.get(method, method)
-    assert phases == ([(r, "hello") for r in range(4)] if method == "hello" else [(2, phase), (3, "hello")])
+    assert phases == ([(r, "hello") for r in range(4)] if method == "hello" else [(2, method), (3, "hello")])
     assert all(done.seconds < 10 for done in outcome.of(RoundDone))
+
+
+@pytest.mark.parametrize("env", ["qemu-m4", "microbit"])
+def test_boards_that_are_reset_in_every_round_come_to_the_same_weights(
+    tmp_path: Path, build: Callable[[str], Path], env: str
+) -> None:
+    """A reset before TRAIN, in the middle of it, and between TRAIN and COLLECT."""
+    with ProcessFleet(env, build(env), members(2, 0)) as fleet:
+        reset = fleet.emulators["b1"].reset
+        left = {(1, "train"), (2, "training"), (3, "collect")}
+
+        def fault(name: str, round: int) -> None:
+            if (round, name) in left:
+                left.remove((round, name))
+                reset()
+            if (round, "training") in left and name == "train":
+                left.remove((round, "training"))
+                threading.Timer(0.05, reset).start()
+
+        fleet.faults["b1"] = fault
+        plan = settings(local_only=False, epochs=200)
+        outcome = run(tmp_path / "qemu", fleet, plan, patience=5.0)
+    run(tmp_path / "twin", TwinFleet(members(2, 0)), plan)
+    assert not left and not outcome.of(BoardDropped)
+    assert contents(tmp_path / "qemu") == contents(tmp_path / "twin")
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_faults_at_a_sample_of_bytes_change_nothing(build: Callable[[str], Path], kind: str) -> None:
+    """An authenticated round on the micro:bit; every byte is done on a process (tests/c/test_fire.py)."""
+    expected = twins_round()
+    with boot(board("microbit"), build("microbit"), image(MEMBER)) as one:
+        node = Node(open_link(one.link))
+        node.enrol(KEY)
+        node.close()
+        said, clean = round_over(lambda: open_link(one.link), KEY, Fault())
+        assert said == expected
+        for up, count in ((True, clean.up), (False, clean.down)):
+            for position in range(FAULTS.index(kind), count, 29):
+                fault = Fault(kind, up, position)
+                assert round_over(lambda: open_link(one.link), KEY, fault)[0] == expected and fault.done

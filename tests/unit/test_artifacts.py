@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TINYFL_BUILD", "")
     path = tmp_path / "small.tflite"
     path.write_bytes(small_classifier())
     return path

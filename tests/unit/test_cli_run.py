@@ -167,7 +167,8 @@ def test_a_run_that_is_interrupted_resumes_to_the_same_head(tinyfl: Call, number
         assert "error: interrupted after round 2 of 4" in err
         assert f"hint: go on: tinyfl run {HAR} --resume 0001" in err and "Traceback" not in err
     other, _, err = tinyfl("run", HAR, "--resume", "--rounds", 5)
-    assert other == 2 and "run 0001 was started with rounds = 4, now rounds = 5" in err
+    assert other == 2, err
+    assert "run 0001 was started with rounds = 4, now rounds = 5" in err
     done, out, _ = tinyfl("run", HAR, "--resume", "--json")
     resumed = lines(out)
     assert done == 0 and [e["round"] for e in resumed if e["event"] == "round_done"] == [3, 4]

@@ -118,7 +118,7 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "0001" / FILE) as db:
         db.execute("UPDATE run SET version = 99")
     db.close()
-    with pytest.raises(ConfigError, match="version 99, expected 1"):
+    with pytest.raises(ConfigError, match="version 99, expected 2"):
         Ledger(tmp_path / "0001")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support_rounds import TwinFleet, hanging, head_format, members, raising, run, settings, twin
+from support_rounds import TwinFleet, final, hanging, head_format, members, raising, run, settings, twin
 
 from tinyfl.errors import LinkError, QuorumError
 from tinyfl.federated.selection import select
@@ -18,18 +18,11 @@ from tinyfl.reference.board import TwinBoard
 from tinyfl.reference.fixed import mix
 from tinyfl.wire.messages import Delta
 from tinyfl_host import events
+from tinyfl_host.crew import RETURNS
 from tinyfl_host.events import BoardDropped, BoardJoined, Evaluated, Event, RoundDone, RoundStart
-from tinyfl_host.fleet import Board, Member, Traffic
+from tinyfl_host.fleet import Board, Member
 from tinyfl_host.ledger import Ledger
-
-PHASES = {"hello": "hello", "broadcast": "load", "train": "train", "collect": "collect"}
-
-
-def final(folder: Path) -> bytes:
-    with Ledger(folder / "0001", write=False) as ledger:
-        last = ledger.last_round()
-        assert last is not None
-        return last.master.tobytes()
+from tinyfl_host.traffic import Traffic
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +40,7 @@ def test_a_round_is_the_arithmetic_of_the_specification(tmp_path: Path) -> None:
     master = head.to_wire(head_format().initial).astype(np.int64) << 16
     boards = [twin(member) for member in members()[:4]]
     for round in (1, 2, 3):
-        for board in boards:
-            board.load(round, head.broadcast(master))
-        trained = [board.train(round, 3, i, 2, *rate) for i, board in enumerate(boards)]
+        trained = [board.train(round, 3, i, 2, *rate, head.broadcast(master)) for i, board in enumerate(boards)]
         shift = head.fleet_shift([reply.max_delta for reply in trained])
         deltas = [board.collect(round, shift, mix(3, round, 0xFFFF, i)) for i, board in enumerate(boards)]
         total = sum(d.samples for d in deltas)
@@ -67,7 +58,7 @@ def test_the_run_learns_and_its_last_event_keeps_the_contract(tmp_path: Path) ->
     keys = ["event", "run", "rounds", "before", "after", "local_only", "head_sha256", "bytes", "boards", "dropped"]
     assert list(last) == keys and last["event"] == "run_done"
     assert [list(last[key]) for key in ("before", "after", "local_only")] == [["clients", "unseen"]] * 3
-    assert list(last["bytes"]) == ["up", "down", "payload_up"]
+    assert list(last["bytes"]) == ["up", "down", "payload_up", "body_up", "body_down"]
     assert last["after"]["clients"] > last["before"]["clients"] + 0.1
     assert (last["rounds"], last["boards"], last["dropped"]) == (12, 5, 0)
     assert last["bytes"]["payload_up"] == 12 * 4 * len(head.to_wire(head_format().initial))
@@ -79,10 +70,10 @@ def test_the_order_of_boards_does_not_change_a_bit(tmp_path: Path, whole: bytes)
         assert final(tmp_path / str(i)) == whole
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", ["hello", "train", "collect"])
 def test_a_board_that_fails_is_left_out_and_asked_again(tmp_path: Path, phase: str) -> None:
     """In round 2 board 1 is gone in one phase; hello fails after a reset in round 1's collect."""
-    fault = hello_fault() if phase == "hello" else raising(PHASES[phase], 2)
+    fault = hello_fault() if phase == "hello" else raising(phase, 2)
     fleet = TwinFleet(members(), {"b1": fault})
     outcome = run(tmp_path, fleet)
     drops = [(d.round, d.board, d.phase) for d in outcome.of(BoardDropped)]
@@ -132,7 +123,7 @@ def test_a_board_that_comes_late_joins(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("phase", ["train", "collect"])
 def test_a_board_that_hangs_is_left_behind_at_the_deadline(tmp_path: Path, phase: str) -> None:
-    fleet = TwinFleet(members(), {"b0": hanging(PHASES[phase], 2)})
+    fleet = TwinFleet(members(), {"b0": hanging(phase, 2)})
     start = time.monotonic()
     outcome = run(tmp_path, fleet, settings(deadline=1.0, local_only=False))
     assert time.monotonic() - start < 4
@@ -209,6 +200,36 @@ def test_a_board_that_lies_is_dropped_with_what_it_said(tmp_path: Path) -> None:
     outcome = run(tmp_path, Fleet(members()))
     assert {d.reason for d in outcome.of(BoardDropped)} == {"sent deltas of 9999 samples after training on 20"}
     assert [done.boards for done in outcome.of(RoundDone)] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("phase", ["train", "collect"])
+def test_a_board_that_is_reset_comes_back_and_does_its_work_again(tmp_path: Path, whole: bytes, phase: str) -> None:
+    """Each time it forgets all that it had: a twin that is opened again is a fresh one."""
+    left = {1: 2, 2: 1, 3: 3}
+
+    def reset(name: str, round: int) -> None:
+        if name == phase and left.get(round, 0):
+            left[round] -= 1
+            raise LinkError("reset")
+
+    fleet = TwinFleet(members(), {"b1": reset})
+    outcome = run(tmp_path, fleet, patience=2.0)
+    assert final(tmp_path) == whole and not outcome.of(BoardDropped) and set(left.values()) == {0}
+    assert fleet.opened.count("b1") == 1 + 6
+
+
+def test_a_board_that_is_reset_again_and_again_is_given_up(tmp_path: Path) -> None:
+    fleet = TwinFleet(members(), {"b1": raising("train", 2)})
+    outcome = run(tmp_path, fleet, settings(local_only=False), patience=2.0)
+    assert [(d.round, d.board, d.phase) for d in outcome.of(BoardDropped)] == [(2, "b1", "train")]
+    assert fleet.opened.count("b1") == 1 + RETURNS + 1  # the start, the tries, and round 3 again
+
+
+def test_another_board_than_the_fleet_file_says_is_refused(tmp_path: Path) -> None:
+    named = [dataclasses.replace(m, device="00" * 7 + "ff" if m.name == "b1" else "") for m in members()]
+    outcome = run(tmp_path, TwinFleet(named), settings(local_only=False))
+    assert {d.board for d in outcome.of(BoardDropped)} == {"b1"}
+    assert "the fleet file says 00000000000000ff" in outcome.of(BoardDropped)[0].reason
 
 
 def test_measuring_every_third_round_measures_the_last_too(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tinyfl_host.cli import console
+from tinyfl_host.cli.links import ble_backend_option
 
 
 @click.command(
@@ -22,6 +23,8 @@ from tinyfl_host.cli import console
 @click.option("--fleet", type=click.Path(path_type=Path), metavar="FILE", help="A fleet.toml that names the boards.")
 @click.option("--boards", type=int, metavar="N", help="How many boards [all of the draw].")
 @click.option("--draw", type=int, default=0, show_default=True, metavar="K", help="Which users are never seen.")
+@click.option("--no-auth", is_flag=True, help="Also take boards that this host has no key for.")
+@ble_backend_option
 @click.option("--run", metavar="RUN", help="The final head of this run [the head as it was compiled].")
 @console.json_option
 def command(recipe: Path, as_json: bool, **options: Any) -> None:
@@ -29,15 +32,18 @@ def command(recipe: Path, as_json: bool, **options: Any) -> None:
 
     Without --run it is the head that was compiled into the firmware.
     """
-    from tinyfl_host.events import BoardDropped, Event
+    from tinyfl_host.events import BoardDropped, Event, Step
     from tinyfl_host.launch import Request, evaluate
 
     def show(event: Event) -> None:
+        if isinstance(event, Step) and options["no_auth"]:
+            console.log(event.text)
         if isinstance(event, BoardDropped):
             console.log(f"{event.board} dropped in {event.phase}: {event.reason}")
 
     run = options.pop("run")
-    request = Request(recipe, options["on"], options["fleet"], options["boards"], given={"draw": options["draw"]})
+    places = {key: options[key] for key in ("on", "fleet", "boards", "no_auth")}
+    request = Request(recipe, **places, given={"draw": options["draw"]})
     score, rows = evaluate(request, run, show)
     if as_json:
         boards = [{"board": r.board, "samples": r.samples, "correct": r.correct} for r in rows]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinyfl_host.cli import console
+from tinyfl_host.cli.links import ble_backend_option
 
 if TYPE_CHECKING:
     from tinyfl_host.summary import BoardFigures, Summary
@@ -52,6 +53,8 @@ class Quorum(click.ParamType):  # type: ignore[type-arg]
 @click.option("--evaluate-every", type=int, metavar="R", help="Measure after every R-th round [1].")
 @click.option("--local-only/--no-local-only", default=None, help="Also train each board alone, to compare [recipe].")
 @click.option("--resume", is_flag=False, flag_value="", metavar="[RUN]", help="Go on with a run [the last unfinished].")
+@click.option("--no-auth", is_flag=True, help="Also take boards that this host has no key for.")
+@ble_backend_option
 @click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="Record all bytes on the links.")
 @click.option("--json", "as_json", is_flag=True, help="Print events as JSON Lines.")
 def command(recipe: Path, as_json: bool, **options: Any) -> None:
@@ -68,7 +71,7 @@ def command(recipe: Path, as_json: bool, **options: Any) -> None:
     from tinyfl_host.summary import summarise
 
     given = {key: options[key] for key in (*OPTIONS, "local_only")}
-    places = {key: options[key] for key in ("on", "fleet", "boards", "resume", "trace")}
+    places = {key: options[key] for key in ("on", "fleet", "boards", "resume", "no_auth", "trace")}
     request = Request(folder=recipe, **places, given=given)
     signal.signal(signal.SIGTERM, _interrupt)
     if as_json:
@@ -114,7 +117,8 @@ def final_table(summary: Summary) -> str:
 def costs(summary: Summary) -> list[str]:
     """Bytes and instructions, then where to find the run."""
     payload, up, down = (console.kilobytes(n) for n in (summary.payload_up, summary.bytes_up, summary.bytes_down))
-    link = f"{up} up ({payload} of it int8 deltas), {down} down, all together"
+    link = f"{up} up ({payload} of it int8 deltas), {down} down"
+    link += "" if summary.overhead is None else f"; {100 * summary.overhead:.1f} % on top of the messages"
     counts = [
         f"{n:,}" if n else "not counted" for n in (summary.instructions_per_window, summary.instructions_per_step)
     ]
