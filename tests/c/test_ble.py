@@ -17,6 +17,8 @@ from tinyfl.errors import LinkError
 from tinyfl_host.cli.main import main
 from tinyfl_host.links import Link, ble, open_link
 
+pytestmark = pytest.mark.slow
+
 PAYLOAD = bytes(range(256)) * 80 + b"end"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support_runner import COMPILERS, FLAGS, ROOT, SANITIZE
+from support_runner import FLAGS, ROOT, SANITIZE
 
 from tinyfl.errors import DataError
 from tinyfl.image import Image, build_image, read_image
@@ -19,7 +19,7 @@ Y = RNG.integers(0, 256, 9)
 IMAGE = build_image(X[:6], Y[:6], X[6:], Y[6:], "board-1")
 
 
-@pytest.fixture(scope="module", params=COMPILERS)
+@pytest.fixture(scope="module", params=["gcc", pytest.param("clang-14", marks=pytest.mark.slow)])
 def probe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which(request.param) is None:
         pytest.skip(f"{request.param} is not installed")

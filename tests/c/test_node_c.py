@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support_board import Conversation, build_board
-from support_runner import COMPILERS, ROOT
+from support_runner import ROOT
 from support_tflite import small_classifier
 
 from tinyfl.compiler import CompiledModel, compile_model
@@ -120,7 +120,7 @@ def full_conversation(board: Conversation) -> list[int]:
     return embeddings
 
 
-@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("compiler", ["gcc", pytest.param("clang-14", marks=pytest.mark.slow)])
 def test_a_conversation_equals_the_twin(programs: dict[str, Path], image: Path, compiler: str) -> None:
     assert MODEL.head is not None
     with Conversation(programs[compiler], "--image", str(image)) as board:

@@ -18,6 +18,8 @@ from tinyfl.reference.head import to_wire
 from tinyfl_host.links import Link, open_link
 from tinyfl_host.node import Node
 
+pytestmark = pytest.mark.slow
+
 MEMBER = members()[1]
 RATE = (20000, 16)
 TICKS = ("embeddings", "embed_ticks", "step_ticks")  # what only the board can know
