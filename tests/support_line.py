@@ -18,10 +18,20 @@ from typing import Self
 import pytest
 from serial.tools import list_ports
 
-from tinyfl_host.links import usb
+from tinyfl_host.links import Link, usb
 
 PACKET = 62  # bytes of data in a full-speed USB packet of an FTDI converter
 PIECE = 4096
+
+
+def read_all(link: Link, count: int, seconds: float = 2.0) -> bytes:
+    """``count`` bytes of a link, each piece within ``seconds``."""
+    data = b""
+    while len(data) < count:
+        piece = link.read(seconds)
+        assert piece, f"only {len(data)} of {count} bytes came"
+        data += piece
+    return data
 
 
 class Wire:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support_ble import Air
+from support_line import read_all
 
 from tinyfl.errors import LinkError
 from tinyfl_host.cli.main import main
@@ -32,18 +33,9 @@ def air(monkeypatch: pytest.MonkeyPatch) -> Iterator[Air]:
     ble.use_backend(None)
 
 
-def read_all(link: Link, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        piece = link.read(5.0)
-        assert piece, f"only {len(data)} of {count} bytes came"
-        data += piece
-    return data
-
-
 def echo(link: Link, data: bytes = PAYLOAD) -> None:
     link.write(data)
-    assert read_all(link, len(data)) == data
+    assert read_all(link, len(data), 5.0) == data
     assert link.read(0.0) == b""
 
 
@@ -98,7 +90,7 @@ def test_what_came_before_the_end_is_handed_out(air: Air) -> None:
     board = air.board()
     link = open_link("ble:")
     link.write(b"last")
-    data = read_all(link, 1)
+    data = read_all(link, 1, 5.0)
     board.vanish()
     with pytest.raises(LinkError, match="disconnected"):
         while True:

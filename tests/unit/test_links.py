@@ -7,22 +7,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from support_line import read_all
 
 from tinyfl.errors import ConfigError, LinkError, UsageError
-from tinyfl_host.links import Link, open_link
+from tinyfl_host.links import open_link
 from tinyfl_host.links.memory import pair
 from tinyfl_host.links.trace import Chunk, Trace, read_trace
 
 PAYLOAD = bytes(range(256)) * 16
-
-
-def read_all(link: Link, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        piece = link.read(2.0)
-        assert piece, f"only {len(data)} of {count} bytes came"
-        data += piece
-    return data
 
 
 @pytest.fixture(params=["unix", "tcp", "pty"])

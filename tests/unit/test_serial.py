@@ -14,22 +14,13 @@ from pathlib import Path
 import pytest
 import serial
 from serial.rfc2217 import PortManager
-from support_line import Line, pretend_usb
+from support_line import Line, pretend_usb, read_all
 
 from tinyfl.errors import LinkError, UsageError
-from tinyfl_host.links import Link, open_link
+from tinyfl_host.links import open_link
 from tinyfl_host.links.serial import SerialAddress, parse_serial
 
 PAYLOAD = bytes(range(256)) * 4
-
-
-def read_all(link: Link, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        piece = link.read(2.0)
-        assert piece, f"only {len(data)} of {count} bytes came"
-        data += piece
-    return data
 
 
 def read_board(line: Line, count: int) -> bytes:
