@@ -48,6 +48,84 @@ static inline int32_t tfl_requantize(int32_t x, int32_t multiplier, int32_t shif
     return tfl_rounding_shift(tfl_high_mul(x, multiplier), (unsigned)-shift);
 }
 
+/* What the fast requantisation of the kernels is made of; each CPU has its own way to the same bits.
+
+   tfl_high_mul_add: floor(x * m / 2^31 + 1/2) + offset for 2 x, |2 x| < 2^30, 0 <= m < 2^31; on an Armv6-M, which has
+   but the lower word of a product, 2^14 less (TFL_CHANNEL puts it into the offset);
+   tfl_saturate8: x clamped to -128..127. */
+#if defined(__ARM_FEATURE_DSP)
+
+/* The upper word of 2 x m + 2^31. */
+static inline int32_t tfl_high_mul_add(int32_t twice_x, int32_t m, int32_t offset)
+{
+    int32_t result;
+
+    __asm("smmlar %0, %1, %2, %3" : "=r"(result) : "r"(twice_x), "r"(m), "r"(offset));
+    return result;
+}
+
+#elif defined(__ARM_ARCH_6M__)
+
+/* Four products of 16 bits. With 2 x = a 2^16 + b and m = c 2^16 + d: 2 x m + 2^31 =
+   a c 2^32 + (a d + b c + 2^15) 2^16 + b d. |a| <= 2^14, so |a d| < 2^30; b c + (b d >> 16) < 2^31 is moved down by
+   2^30, which takes 2^14 from the result. */
+static inline int32_t tfl_high_mul_add(int32_t twice_x, int32_t m, int32_t offset)
+{
+    int32_t b, d, sum;
+
+    __asm(".syntax unified\n\t"
+          "uxth %[b], %[a]\n\t"
+          "asrs %[a], %[a], #16\n\t"
+          "uxth %[d], %[c]\n\t"
+          "lsrs %[c], %[c], #16\n\t"
+          "movs %[sum], %[b]\n\t"
+          "muls %[sum], %[d], %[sum]\n\t"
+          "lsrs %[sum], %[sum], #16\n\t"
+          "muls %[b], %[c], %[b]\n\t"
+          "adds %[sum], %[sum], %[b]\n\t"
+          "add %[sum], %[middle]\n\t"
+          "muls %[d], %[a], %[d]\n\t"
+          "adds %[sum], %[sum], %[d]\n\t"
+          "asrs %[sum], %[sum], #16\n\t"
+          "muls %[a], %[c], %[a]\n\t"
+          "adds %[sum], %[sum], %[a]"
+          : [a] "+l"(twice_x), [c] "+l"(m), [b] "=&l"(b), [d] "=&l"(d), [sum] "=&l"(sum)
+          : [middle] "r"(-0x3FFF8000) /* 2^15 - 2^30 */
+          : "cc");
+    return sum + offset;
+}
+
+#else
+
+/* The upper word of 2 x m, and one more where the lower one is at least a half. */
+static inline int32_t tfl_high_mul_add(int32_t twice_x, int32_t m, int32_t offset)
+{
+    int64_t product = (int64_t)twice_x * m; /* |.| < 2^61 */
+
+    return (int32_t)(product >> 32) + (int32_t)((uint32_t)product >> 31) + offset;
+}
+
+#endif
+
+#if defined(__ARM_FEATURE_SAT)
+
+static inline int32_t tfl_saturate8(int32_t x)
+{
+    int32_t result;
+
+    __asm("ssat %0, #8, %1" : "=r"(result) : "r"(x) : "cc");
+    return result;
+}
+
+#else
+
+static inline int32_t tfl_saturate8(int32_t x)
+{
+    return (uint32_t)(x + 128) > 255u ? (x >> 31) ^ 127 : x;
+}
+
+#endif
+
 /* One step of xorshift32 (13, 17, 5); x is never 0. */
 static inline uint32_t tfl_xorshift32(uint32_t x)
 {

@@ -2,9 +2,20 @@
 
 void tfl_quantize(const struct tfl_quantize *op, const int8_t *in, int8_t *out)
 {
-    for (uint32_t i = 0; i < op->size; i++) {
-        int32_t x = tfl_requantize(in[i] - op->in_zero_point, op->multiplier, op->shift) + op->out_zero_point;
+    const int8_t *table = op->table;
+    const int8_t *end = in + (op->size & ~3u);
 
-        out[i] = (int8_t)tfl_clamp(x, INT8_MIN, INT8_MAX);
+    for (; in != end; in += 4) {
+        int8_t a = table[(uint8_t)in[0]], b = table[(uint8_t)in[1]];
+        int8_t c = table[(uint8_t)in[2]], d = table[(uint8_t)in[3]];
+
+        out[0] = a;
+        out[1] = b;
+        out[2] = c;
+        out[3] = d;
+        out += 4;
+    }
+    for (uint32_t left = op->size & 3u; left > 0; left--) {
+        *out++ = table[(uint8_t)*in++];
     }
 }

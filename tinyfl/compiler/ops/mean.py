@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinyfl.compiler.ops.operator import Folded, RawOperator, activations, expect
+from tinyfl.compiler.ops.operator import Folded, Overlap, RawOperator, activations, expect
 from tinyfl.graph import Graph, Layer
 from tinyfl.reference.ops.mean import extents, mean_multiplier
 from tinyfl.reference.scaling import quantization
@@ -12,7 +12,6 @@ from tinyfl.reference.scaling import quantization
 BUILTIN = "MEAN"
 ACTIVATIONS = 1
 CONSTANTS = 0
-IN_PLACE = False
 
 
 def read(raw: RawOperator) -> dict[str, Any]:
@@ -44,6 +43,11 @@ def fold(graph: Graph, layer: Layer) -> Folded:
             ("out_zero_point", quantization(y).zero_point),
         )
     )
+
+
+def overlap(graph: Graph, layer: Layer) -> Overlap:
+    """In place: the columns that a mean comes from begin where it is written, or later."""
+    return Overlap()
 
 
 def macs(graph: Graph, layer: Layer) -> int:

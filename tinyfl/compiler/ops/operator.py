@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import tflite
 
 from tinyfl.errors import ModelError
 from tinyfl.graph import Graph, Layer, Tensor
@@ -36,7 +37,7 @@ class RawOperator:
     def options(self, kind: type[Any]) -> Any:
         """The builtin options as the schema class ``kind``."""
         union = self.table.BuiltinOptions()
-        if union is None:
+        if union is None or self.table.BuiltinOptionsType() != getattr(tflite.BuiltinOptions, kind.__name__):
             raise self.fail(f"its {kind.__name__} are missing")
         options = kind()
         options.Init(union.Bytes, union.Pos)
@@ -58,11 +59,26 @@ class Array:
     name: str
     ctype: str  # int8_t, int32_t
     data: npt.NDArray[Any]
+    macro: str = ""  # takes a row of the data and gives the values in the form that the CPU likes
+    width: int = 0  # how many it gives at most; as many as it takes where this is 0
+    fixed: bool = True  # it gives as many on every CPU
+
+    @property
+    def length(self) -> int:
+        """Values in C."""
+        return int(self.data.size) * self.width // self.data.shape[-1] if self.width else int(self.data.size)
 
     @property
     def bytes(self) -> int:
         """What it takes in flash."""
-        return int(np.dtype(self.ctype.removesuffix("_t")).itemsize) * int(self.data.size)
+        return int(np.dtype(self.ctype.removesuffix("_t")).itemsize) * self.length
+
+    def items(self) -> list[str]:
+        """The initialisers."""
+        if not self.macro:
+            return [number_text(v) for v in self.data.ravel().tolist()]
+        rows = self.data.reshape(-1, self.data.shape[-1]).tolist()
+        return [f"{self.macro}({', '.join(map(number_text, row))})" for row in rows]
 
 
 @dataclass(frozen=True)
@@ -74,8 +90,43 @@ class Folded:
     struct: str = ""  # where it is not tfl_<op>
 
 
+@dataclass(frozen=True)
+class Overlap:
+    """How a layer's output may share bytes with an activation that it reads and nobody reads afterwards.
+
+    A kernel in streaming order writes its output front to back; it is safe where the input starts at least ``gap``
+    bytes behind the output: what is overwritten is not needed again. ``exact``: safe only where both start together.
+    """
+
+    gap: int = 0
+    exact: bool = False
+
+
+# Shares of the scratch that makes a kernel fast, as compiler/choice.py deals them out (layer.options["scratch"]).
+FULL, HALF, LEAST = "full", "half", "least"
+
+
+ONLY = "one kernel for all shapes"  # a reason
+
+
+def share(layer: Layer) -> str:
+    """A layer's share of scratch."""
+    return str(layer.options.get("scratch", FULL))
+
+
+def number_text(value: int | str) -> str:
+    """A C integer constant; the smallest int32 has no literal of its own."""
+    return "(-2147483647 - 1)" if value == -(2**31) else str(value)
+
+
 class Operator(Protocol):
-    """One module of ``compiler/ops``; its name is that of the twin's module and of the kernel ``tfl_<name>``."""
+    """One module of ``compiler/ops``; its name is that of the twin's module and of the kernel ``tfl_<name>``.
+
+    It may also have (``compiler/demand.py`` asks): ``scratch(graph, layer)``, the bytes of memory that any CPU's kernel
+    needs while it runs (the kernel then takes a pointer to them as its last argument) with the layer's ``share``,
+    ``overlap(graph, layer)``, how the output may share bytes with an input, and ``kernel(graph, layer)``, the kernel's
+    name and why this one.
+    """
 
     @property
     def BUILTIN(self) -> str:  # noqa: N802
@@ -88,10 +139,6 @@ class Operator(Protocol):
     @property
     def CONSTANTS(self) -> int:  # noqa: N802
         """How many inputs behind the activations become constants of the layer (weights, bias)."""
-
-    @property
-    def IN_PLACE(self) -> bool:  # noqa: N802
-        """Whether the output may take the place of an input of the same size."""
 
     def read(self, raw: RawOperator) -> dict[str, Any]:
         """The options of the layer; raises ModelError for what is not supported."""

@@ -8,6 +8,7 @@ import tflite
 
 from tinyfl.compiler.ops.operator import (
     Folded,
+    Overlap,
     RawOperator,
     activations,
     expect,
@@ -46,6 +47,26 @@ def fold(graph: Graph, layer: Layer) -> Folded:
     kernel = (layer.options["kernel_h"], layer.options["kernel_w"])
     low, high = activation_range(quantization(y), layer.options["activation"])
     return Folded((*window_fields(x, y, kernel, layer.options), ("low", low), ("high", high)), struct="tfl_pool")
+
+
+def overlap(graph: Graph, layer: Layer) -> Overlap:
+    """A pixel is written when its window has been read, channel by channel."""
+    return windows_overlap(graph, layer, (layer.options["kernel_h"], layer.options["kernel_w"]))
+
+
+def windows_overlap(graph: Graph, layer: Layer, kernel: tuple[int, int]) -> Overlap:
+    """The most pixels by which the output is ahead of the first input pixel that a window still needs."""
+    x, y = activations(graph, layer)
+    _, out_h, out_w, channels = y.shape
+    options = layer.options
+    _, _, top, left = windows(x.shape, kernel, options)
+    ahead, needed = 0, x.shape[1] * x.shape[2]
+    for pixel in reversed(range(out_h * out_w)):
+        row, column = divmod(pixel, out_w)
+        first_row, first_column = row * options["stride_h"] - top, column * options["stride_w"] - left
+        needed = min(needed, max(0, first_row) * x.shape[2] + max(0, first_column))
+        ahead = max(ahead, pixel - needed)
+    return Overlap(ahead * channels)
 
 
 def macs(graph: Graph, layer: Layer) -> int:

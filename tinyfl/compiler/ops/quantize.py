@@ -1,17 +1,19 @@
-"""QUANTIZE from one int8 quantisation to another."""
+"""QUANTIZE from one int8 quantisation to another: a table of the 256 answers."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tinyfl.compiler.ops.operator import Folded, RawOperator, activations, expect_shape
+import numpy as np
+
+from tinyfl.compiler.ops.operator import Array, Folded, Overlap, RawOperator, activations, expect_shape
 from tinyfl.graph import Graph, Layer
-from tinyfl.reference.scaling import output_multiplier, quantization
+from tinyfl.reference.ops.quantize import run
+from tinyfl.reference.scaling import output_multiplier
 
 BUILTIN = "QUANTIZE"
 ACTIVATIONS = 1
 CONSTANTS = 0
-IN_PLACE = True
 
 
 def read(raw: RawOperator) -> dict[str, Any]:
@@ -27,18 +29,16 @@ def check(graph: Graph, layer: Layer) -> None:
 
 
 def fold(graph: Graph, layer: Layer) -> Folded:
-    """``struct tfl_quantize``."""
-    x, y = activations(graph, layer)
-    multiplier, shift = output_multiplier(graph, layer)
-    return Folded(
-        (
-            ("size", x.size),
-            ("multiplier", multiplier),
-            ("shift", shift),
-            ("in_zero_point", quantization(x).zero_point),
-            ("out_zero_point", quantization(y).zero_point),
-        )
-    )
+    """``struct tfl_quantize``, the answers in the order of the inputs as unsigned bytes."""
+    x, _ = activations(graph, layer)
+    every = np.arange(256).astype(np.uint8).view(np.int8)
+    table = Array("table", "int8_t", run(graph, layer, every[None])[0])
+    return Folded((("size", x.size), ("table", "table")), (table,))
+
+
+def overlap(graph: Graph, layer: Layer) -> Overlap:
+    """In place: a value is written after the one at its place is read."""
+    return Overlap()
 
 
 def macs(graph: Graph, layer: Layer) -> int:

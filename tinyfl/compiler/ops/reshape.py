@@ -10,7 +10,6 @@ from tinyfl.graph import Graph, Layer
 BUILTIN = "RESHAPE"
 ACTIVATIONS = 1
 CONSTANTS = 0
-IN_PLACE = True
 
 
 def read(raw: RawOperator) -> dict[str, Any]:

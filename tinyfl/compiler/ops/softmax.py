@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tflite
 
-from tinyfl.compiler.ops.operator import Array, Folded, RawOperator, activations, expect, expect_shape
+from tinyfl.compiler.ops.operator import Array, Folded, Overlap, RawOperator, activations, expect, expect_shape
 from tinyfl.graph import Graph, Layer
 from tinyfl.reference.ops.softmax import exp_table
 from tinyfl.reference.scaling import quantization
@@ -15,7 +15,6 @@ from tinyfl.reference.scaling import quantization
 BUILTIN = "SOFTMAX"
 ACTIVATIONS = 1
 CONSTANTS = 0
-IN_PLACE = True
 
 MAX_CLASSES = 511  # the last shift stays under 32
 NEGLIGIBLE = 2048  # an exponential below 2^-20 adds nothing to the sum (Q12.19, rounded) and gives 0
@@ -48,6 +47,11 @@ def fold(graph: Graph, layer: Layer) -> Folded:
     table = table[: int(np.flatnonzero(table >= NEGLIGIBLE)[-1]) + 1]
     fields = (("rows", x.size // x.shape[-1]), ("classes", x.shape[-1]), ("entries", len(table)), ("exp", "exp"))
     return Folded(fields, (Array("exp", "int32_t", table.astype(np.int32)),))
+
+
+def overlap(graph: Graph, layer: Layer) -> Overlap:
+    """In place: the second pass over a row reads each value before it writes there."""
+    return Overlap()
 
 
 def macs(graph: Graph, layer: Layer) -> int:

@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyfl.compiler.ops.operator import Array, Folded, activations, expect
+from tinyfl.compiler.ops.operator import Array, expect
 from tinyfl.graph import Graph, Layer, Tensor
 from tinyfl.reference.scaling import activation_range, quantization, weight_multipliers
-from tinyfl.reference.window import leaves_input, windows
+from tinyfl.reference.window import windows
 
 Fields = tuple[tuple[str, int | str], ...]
 Accumulators = npt.NDArray[np.int64]
+
+FAST_BOUND = 2**29  # accumulators of the kernels' fast requantisation (firmware/core/fixed.h)
+FAST_SHIFTS = (1, 21)
 
 
 def check_weights(graph: Graph, layer: Layer, channels: int, axis: int) -> Tensor:
@@ -29,24 +32,36 @@ def check_weights(graph: Graph, layer: Layer, channels: int, axis: int) -> Tenso
         expect(bias.dtype == "int32" and bias.data is not None, f"bias '{bias.name}' is no int32 constant")
         expect(bias.shape == (channels,), f"bias of shape {bias.shape} for {channels} channels")
     weight_multipliers(graph, layer)
-    assert weights.data is not None
-    biases(graph, layer, np.moveaxis(weights.data, axis, 0).reshape(channels, -1).sum(axis=1, dtype=np.int64))
+    folded_bias(graph, layer, filters(graph, layer, axis))
     return weights
 
 
-def biases(graph: Graph, layer: Layer, sums: npt.NDArray[np.int64]) -> tuple[Accumulators, Accumulators]:
-    """(bias, bias with the input's zero point folded in) per output channel; ``sums``: the weights' sums per channel.
+def filters(graph: Graph, layer: Layer, axis: int) -> npt.NDArray[np.int8]:
+    """The weights of each output channel in a row of their own: (channels, weights of one)."""
+    data = graph.tensor(layer.inputs[1]).data
+    assert data is not None
+    return np.moveaxis(data, axis, 0).reshape(data.shape[axis], -1).astype(np.int8)
 
-    Raises ValueError where a folded bias leaves 32 bits.
+
+def padded_rows(rows: npt.NDArray[np.int8], multiple: int = 4) -> npt.NDArray[np.int8]:
+    """The rows with zeros behind, up to a multiple."""
+    return np.pad(rows, ((0, 0), (0, -rows.shape[1] % multiple)))
+
+
+def folded_bias(graph: Graph, layer: Layer, rows: npt.NDArray[np.int8]) -> Accumulators:
+    """The bias with the input's zero point folded in, so that kernels multiply the stored values.
+
+    Raises ValueError where a sum that starts with one may leave 32 bits.
     """
-    bias = np.zeros(len(sums), np.int64)
+    bias = np.zeros(len(rows), np.int64)
     if len(layer.inputs) > 2:
         data = graph.tensor(layer.inputs[2]).data
         assert data is not None
         bias = data.astype(np.int64)
+    sums: Accumulators = rows.sum(axis=1, dtype=np.int64)
     folded = bias - quantization(graph.tensor(layer.inputs[0])).zero_point * sums
-    expect(bool(np.all(np.abs(folded) < 2**31)), "a bias with the input's zero point folded in leaves 32 bits")
-    return bias, folded
+    expect(_largest(rows, folded) < 2**31, "sums of weights, inputs and bias may leave 32 bits")
+    return folded
 
 
 def window_fields(x: Tensor, y: Tensor, kernel: tuple[int, int], options: dict[str, Any]) -> Fields:
@@ -58,40 +73,33 @@ def window_fields(x: Tensor, y: Tensor, kernel: tuple[int, int], options: dict[s
     return tuple((f"window.{name}", value) for name, value in pairs)
 
 
-def convolution(
-    graph: Graph, layer: Layer, kernel: tuple[int, int], data: npt.NDArray[Any], sums: Accumulators
-) -> Folded:
-    """The fields that both convolutions have; the bias without the folded offset serves windows beyond the border."""
-    x, y = activations(graph, layer)
-    bias, folded = biases(graph, layer, sums)
-    padded = leaves_input(x.shape, y.shape, kernel, layer.options)
-    scaling, arrays = scaling_fields(graph, layer)
-    constants = [Array("weights", "int8_t", data), Array("bias", "int32_t", folded), *arrays]
-    if padded:
-        constants.append(Array("border_bias", "int32_t", bias))
-    fields: Fields = (
-        *window_fields(x, y, kernel, layer.options),
-        ("in_zero_point", quantization(x).zero_point),
-        ("weights", "weights"),
-        ("bias", "bias"),
-        ("border_bias", "border_bias" if padded else 0),
-        *scaling,
-    )
-    return Folded(fields, tuple(constants))
+def scaling_fields(
+    graph: Graph, layer: Layer, rows: npt.NDArray[np.int8], bias: Accumulators, channels: int | None = None
+) -> tuple[Fields, Array]:
+    """Fields of ``struct tfl_scaling`` and its array; ``rows`` and ``bias`` (folded) tell which kind is proved.
 
-
-def scaling_fields(graph: Graph, layer: Layer) -> tuple[Fields, tuple[Array, ...]]:
-    """Fields of ``struct tfl_scaling`` and its arrays."""
+    ``channels``: how many of them the array has; all where it is None.
+    """
     multipliers, shifts = weight_multipliers(graph, layer)
+    right = np.where(multipliers == 0, FAST_SHIFTS[0], -shifts)
     output = quantization(graph.tensor(layer.outputs[0]))
     low, high = activation_range(output, layer.options["activation"])
-    arrays = (Array("multiplier", "int32_t", multipliers), Array("shift", "int8_t", shifts))
+    fast = _largest(rows, bias) < FAST_BOUND and FAST_SHIFTS[0] <= right.min() and right.max() <= FAST_SHIFTS[1]
+    kind = "ANY" if not fast else "FULL" if (low, high) == (-128, 127) else "CLAMP"
+    power = np.left_shift(1, np.maximum(right, 0)) if fast else np.zeros_like(right)
+    offsets = power // 2 + output.zero_point * power
+    words = (bias, multipliers, offsets, right, high * power * int(kind == "CLAMP"))
     fields: Fields = (
-        ("scaling.multiplier", "multiplier"),
-        ("scaling.shift", "shift"),
-        ("scaling.step", int(len(multipliers) > 1)),
+        ("scaling.channels", "channels"),
+        ("scaling.kind", f"TFL_SCALE_{kind}"),
         ("scaling.zero_point", output.zero_point),
         ("scaling.low", low),
         ("scaling.high", high),
     )
-    return fields, arrays
+    data = np.stack(np.broadcast_arrays(*words), axis=1)[:channels]
+    return fields, Array("channels", "int32_t", data, "TFL_CHANNEL", width=4)
+
+
+def _largest(rows: npt.NDArray[np.int8], bias: Accumulators) -> int:
+    """No accumulator exceeds this, in whatever order the kernel adds: inputs are at most 128 in magnitude."""
+    return int((np.abs(bias) + 128 * np.abs(rows.astype(np.int64)).sum(axis=1)).max())

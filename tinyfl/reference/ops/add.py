@@ -17,9 +17,10 @@ def multipliers(graph: Graph, layer: Layer) -> tuple[tuple[int, int], ...]:
     a, b = (quantization(graph.tensor(index)).scale for index in layer.inputs)
     twice = 2.0 * max(a, b)
     out = twice / ((1 << LEFT_SHIFT) * quantization(graph.tensor(layer.outputs[0])).scale)
-    if not out < 1.0:
+    factors = quantize_multiplier(a / twice), quantize_multiplier(b / twice), quantize_multiplier(out)
+    if not out < 0.5 or factors[2] == (2**30, 0):
         raise ValueError("the output's scale is too small for those of the operands")
-    return quantize_multiplier(a / twice), quantize_multiplier(b / twice), quantize_multiplier(out)
+    return factors
 
 
 def run(graph: Graph, layer: Layer, a: npt.NDArray[np.int8], b: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
