@@ -69,6 +69,7 @@ class Graph:
     layers: tuple[Layer, ...]
     input: int
     output: int
+    goal: str = "balanced"  # one of settings.GOALS: what compiled code is to be good at
 
     def tensor(self, index: int) -> Tensor:
         """The tensor with this index."""
@@ -89,3 +90,4 @@ class HeadFormat:
     r2: float  # E[sum x_i^2] + xb^2, in squared embedding LSB
     fw: int  # fraction bits of weights and logits, 5..20
     initial: npt.NDArray[np.int16]  # w0, (N + 1, C) row-major, unit 2^-fw
+    held: npt.NDArray[np.bool_] | None = None  # (N + 1, C): weights that were pruned and do not learn; None: all do

@@ -1,4 +1,4 @@
-"""How a backbone is trained: the ``[train]`` section of a recipe, readable without TensorFlow."""
+"""How a backbone is trained and compiled: sections of a recipe, readable without TensorFlow or numpy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ from typing import Any
 def number(default: float, least: float, most: float) -> Any:
     """A dataclass field with its legal range, both ends included; the recipe reader checks it."""
     return field(default=default, metadata={"least": least, "most": most})
+
+
+def choice(*names: str) -> Any:
+    """A dataclass field with its legal texts, the default first."""
+    return field(default=names[0], metadata={"choices": names})
+
+
+GOALS = ("speed", "size", "balanced")  # what flash and RAM are spent for
+
+
+@dataclass(frozen=True)
+class CompileSettings:
+    """``[compile]``."""
+
+    optimise: str = field(default="balanced", metadata={"choices": GOALS})
 
 
 @dataclass(frozen=True)

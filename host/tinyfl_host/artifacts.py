@@ -19,13 +19,16 @@ import tinyfl
 from tinyfl.compiler import compile_model, read_tflite
 from tinyfl.compiler.manifest import model_hash
 from tinyfl.compiler.split import initial_weights
-from tinyfl.errors import ConfigError, ModelError
+from tinyfl.errors import ConfigError, ModelError, UsageError
 from tinyfl.graph import Graph, HeadFormat
 from tinyfl.reference import quantize_input
+from tinyfl.reference.head import from_wire, read_held
+from tinyfl.settings import GOALS, CompileSettings
 from tinyfl_host.dataset import calibration_inputs, load_samples
 from tinyfl_host.recipe import Recipe, load_recipe
 
-KEYS = ("name", "hash", "tflite", "input", "output", "layers", "macs", "arena_bytes", "constants_bytes", "head")
+KEYS = ("name", "hash", "optimise", "tflite", "input", "output", "layers", "macs", "estimate", "arena_bytes",
+        "scratch_bytes", "blocks", "constants_bytes", "head")  # fmt: skip
 NAME_LENGTH = 64
 STAMP = "compiled"  # hash of what was compiled
 
@@ -98,20 +101,22 @@ def build_root() -> Path:
     return Path(os.environ.get("TINYFL_BUILD") or "build")
 
 
-def compile_artifacts(model: Path, *, again: bool = False) -> Artifacts:
+def compile_artifacts(model: Path, goal: str | None = None, *, again: bool = False) -> Artifacts:
     """Compiles a recipe folder or a ``.tflite`` into ``build/<name>/``; does nothing where that was done already.
 
-    A recipe's lab data gives the constants of a trainable head; a lone ``.tflite`` has none. ``again`` compiles in any
-    case. Raises ConfigError (ModelError, DataError) for what cannot be read, compiled or written.
+    A recipe's lab data gives the constants of a trainable head; a lone ``.tflite`` has none. ``goal``: one of GOALS;
+    None: TINYFL_OPTIMISE, else the recipe's. ``again`` compiles in any case. Raises UsageError for another goal,
+    ConfigError (ModelError, DataError) for what cannot be read, compiled or written.
     """
     recipe = load_recipe(model) if _is_folder(model) else None
     data = _read_model(model, recipe)
     name = recipe.name if recipe else _lone_name(model)
     artifacts = Artifacts(safe_name(name), build_root() / safe_name(name), model)
     calibration = _calibration(recipe, data) if recipe else None
-    inputs = _inputs_hash(artifacts.name, data, calibration)
+    goal = _goal(goal, recipe)
+    inputs = _inputs_hash(f"{artifacts.name} {goal}", data, calibration)
     if again or not _is_compiled(artifacts, inputs):
-        compiled = compile_model(data, artifacts.name, calibration)
+        compiled = compile_model(data, artifacts.name, calibration, goal)
         files: dict[str, bytes] = {f"c/{file}": text.encode() for file, text in compiled.sources.items()}
         files["model.tflite"] = data
         files["model.json"] = (json.dumps(compiled.manifest, indent=2) + "\n").encode()
@@ -150,6 +155,14 @@ def _read_model(model: Path, recipe: Recipe | None) -> bytes:
         raise ConfigError(f"{path}: {error.strerror}", "make the file readable") from error
 
 
+def _goal(given: str | None, recipe: Recipe | None) -> str:
+    """What was given, else what the environment says, else the recipe, which has a default."""
+    goal = given or os.environ.get("TINYFL_OPTIMISE") or (recipe.compile if recipe else CompileSettings()).optimise
+    if goal not in GOALS:
+        raise UsageError(f"TINYFL_OPTIMISE = {goal}", f"expected one of {', '.join(GOALS)}")
+    return goal
+
+
 def _lone_name(model: Path) -> str:
     """A .tflite taken out of a recipe must not overwrite what the whole recipe compiles to."""
     return f"{model.stem}-tflite" if (model.parent / "recipe.toml").exists() else model.stem
@@ -178,7 +191,9 @@ def _read_head(graph: Graph, document: dict[str, Any]) -> HeadFormat | None:
     offset = np.array(entry["offset"], np.int8)
     initial = initial_weights(graph, layer, entry["bias_value"], entry["fw"])
     constants = (entry["features"], entry["classes"], offset, entry["bias_value"], entry["r2"], entry["fw"])
-    return HeadFormat(*constants, initial)
+    bits = entry.get("held")
+    held = read_held(bytes.fromhex(bits), initial.size) if bits is not None else None
+    return HeadFormat(*constants, initial, None if held is None else from_wire(held, *constants[:2]))
 
 
 def _inputs_hash(name: str, data: bytes, calibration: npt.NDArray[np.int8] | None) -> str:

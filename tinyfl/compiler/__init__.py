@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinyfl.compiler.choice import decide
 from tinyfl.compiler.emit import emit
 from tinyfl.compiler.manifest import manifest
 from tinyfl.compiler.ops import OPERATORS
-from tinyfl.compiler.plan import Plan, plan_arena
+from tinyfl.compiler.ops.operator import Folded
+from tinyfl.compiler.plan import Plan, plan_model
 from tinyfl.compiler.read import read_tflite
+from tinyfl.compiler.rewrite import rewrite
 from tinyfl.compiler.split import fold_head, split
 from tinyfl.errors import ModelError
 from tinyfl.graph import Graph, HeadFormat
@@ -25,26 +28,30 @@ __all__ = ["CompiledModel", "compile_model", "read_tflite"]
 class CompiledModel:
     """A model as C and as the manifest that describes it."""
 
-    graph: Graph
+    graph: Graph  # its layers in the order of execution
     backbone_layers: int  # all layers where there is no head
     head: HeadFormat | None
     plan: Plan
+    folded: tuple[Folded | None, ...]  # by layer
     manifest: dict[str, Any]  # model.json
     sources: dict[str, str]  # model.h, model.c
 
 
-def compile_model(data: bytes, name: str, calibration: npt.NDArray[np.int8] | None) -> CompiledModel:
+def compile_model(
+    data: bytes, name: str, calibration: npt.NDArray[np.int8] | None, goal: str = "balanced"
+) -> CompiledModel:
     """Compiles a ``.tflite``; ``calibration``: int8 inputs (n, *input shape) of the lab, None for a model without head.
+
+    ``goal``: one of settings.GOALS; whatever it is, the model computes the same bytes and has the same hash.
 
     Raises ModelError where the model cannot run; that it has no trainable head is said in the manifest, not raised.
     """
-    graph = read_tflite(data, name)
+    graph, plan = plan_model(decide(rewrite(read_tflite(data, name)), goal))
     backbone, head, reason = _head(graph, calibration)
-    plan = plan_arena(graph)
-    folded = [OPERATORS[layer.op].fold(graph, layer) for layer in graph.layers]
+    folded = tuple(OPERATORS[layer.op].fold(graph, layer) for layer in graph.layers)
     document = manifest(data, graph, plan, folded, backbone, head, reason)
     sources = emit(graph, plan, folded, backbone, head, document["hash"])
-    return CompiledModel(graph, backbone, head, plan, document, sources)
+    return CompiledModel(graph, backbone, head, plan, folded, document, sources)
 
 
 def _head(graph: Graph, calibration: npt.NDArray[np.int8] | None) -> tuple[int, HeadFormat | None, str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from tinyfl.compiler.demand import kernel, operands, takes_scratch
 from tinyfl.compiler.ops import OPERATORS
-from tinyfl.compiler.ops.operator import Array, Folded
+from tinyfl.compiler.ops.operator import ONLY, Folded, number_text
 from tinyfl.compiler.plan import Plan
 from tinyfl.graph import Graph, HeadFormat, Layer, Tensor
-from tinyfl.reference.head import to_wire
+from tinyfl.reference.head import held_bits, to_wire
 from tinyfl.wire.messages import Delta, Feed, Inferred, Train, Welcome
 
 if TYPE_CHECKING:
@@ -28,13 +29,13 @@ class LayerCode:
     title: str
     notes: str
     struct: str
-    arrays: tuple[tuple[str, str, int, str], ...]  # C type, name, length, values
+    arrays: tuple[tuple[str, str, int | str, str], ...]  # C type, name, length where the compiler cannot count, values
     fields: tuple[tuple[str, str], ...]
     call: str
 
 
 def emit(
-    graph: Graph, plan: Plan, folded: list[Folded | None], backbone: int, head: HeadFormat | None, digest: str
+    graph: Graph, plan: Plan, folded: Sequence[Folded | None], backbone: int, head: HeadFormat | None, digest: str
 ) -> dict[str, str]:
     """``{"model.h": ..., "model.c": ...}``; the same model gives the same text."""
     values = {
@@ -81,33 +82,29 @@ def _templates() -> Environment:
 
 
 def _layer_code(graph: Graph, plan: Plan, layer: Layer, folded: Folded | None) -> LayerCode:
-    operator = OPERATORS[layer.op]
-    operands = layer.inputs[: operator.ACTIVATIONS]
-    shapes = " + ".join(shape_text(graph.tensor(i)) for i in operands)
+    shapes = " + ".join(shape_text(graph.tensor(i)) for i in operands(graph, layer))
     title = f"Layer {layer.index}: {layer.op} {shapes} -> {shape_text(graph.tensor(layer.outputs[0]))}"
     if folded is None:
         return LayerCode(layer.index, title, "an alias in the arena", "", (), (), "")
     prefix = f"layer{layer.index}"
     own = {array.name for array in folded.arrays}
-    pointers = ", ".join(f"arena + {plan.offsets[i]}" for i in (*operands, layer.outputs[0]))
     return LayerCode(
         layer.index,
         title,
         _notes(graph, layer),
         folded.struct or f"tfl_{layer.op}",
-        tuple((a.ctype, f"{prefix}_{a.name}", a.data.size, _integers(a)) for a in folded.arrays),
+        tuple((a.ctype, f"{prefix}_{a.name}", a.length if a.fixed else "", wrap(a.items())) for a in folded.arrays),
         tuple((name, f"{prefix}_{v}" if v in own else number_text(v)) for name, v in folded.fields),
-        f"tfl_{layer.op}(&{prefix}, {pointers})",
+        f"{kernel(graph, layer)[0]}(&{prefix}, {_pointers(graph, plan, layer)})",
     )
 
 
-def _integers(array: Array) -> str:
-    return wrap(number_text(v) for v in array.data.ravel().tolist())
-
-
-def number_text(value: int | str) -> str:
-    """A C integer constant; the smallest int32 has no literal of its own."""
-    return "(-2147483647 - 1)" if value == -(2**31) else str(value)
+def _pointers(graph: Graph, plan: Plan, layer: Layer) -> str:
+    """The kernel's arguments in the arena; scratch is null where a kernel that could take some needs none here."""
+    pointers = [f"arena + {plan.offsets[i]}" for i in (*operands(graph, layer), layer.outputs[0])]
+    if takes_scratch(layer):
+        pointers.append(f"arena + {plan.scratch[layer.index]}" if layer.index in plan.scratch else "0")
+    return ", ".join(pointers)
 
 
 def shape_text(tensor: Tensor) -> str:
@@ -116,13 +113,15 @@ def shape_text(tensor: Tensor) -> str:
 
 
 def _notes(graph: Graph, layer: Layer) -> str:
-    """Options, scales and multiply-accumulates in one line."""
-    options = [f"{key} {option_text(value)}" for key, value in layer.options.items()]
+    """Options, scales and multiply-accumulates in one line; in another one the kernel, where there was a choice."""
+    options = [f"{key} {option_text(value)}" for key, value in layer.options.items() if key != "scratch"]
     scales = [
         f"{side} {graph.tensor(i).quantization.scale:.6g} @ {graph.tensor(i).quantization.zero_point}"  # type: ignore[union-attr]
         for side, i in (("in", layer.inputs[0]), ("out", layer.outputs[0]))
     ]
-    return ", ".join([*options, *scales, f"{OPERATORS[layer.op].macs(graph, layer)} MACs"])
+    line = ", ".join([*options, *scales, f"{OPERATORS[layer.op].macs(graph, layer)} MACs"])
+    name, reason = kernel(graph, layer)
+    return line if reason == ONLY else f"{line}\n   {name}: {reason}"
 
 
 def option_text(value: Any) -> str:
@@ -131,15 +130,18 @@ def option_text(value: Any) -> str:
 
 
 def _head_values(graph: Graph, plan: Plan, backbone: int, head: HeadFormat) -> dict[str, Any]:
+    count = (head.features + 1) * head.classes
     return {
         "features": head.features,
         "classes": head.classes,
-        "count": (head.features + 1) * head.classes,
+        "count": count,
         "fw": head.fw,
         "bias_value": head.bias_value,
         "embedding_offset": plan.offsets[graph.layers[backbone].inputs[0]],
         "offset": wrap(map(str, head.offset.tolist())),
         "initial": wrap(map(str, to_wire(head.initial).tolist())),
+        "held_bytes": (count + 7) // 8,
+        "held": "" if head.held is None else wrap(f"0x{byte:02x}" for byte in held_bits(head.held)),
     }
 
 
@@ -148,7 +150,7 @@ def _body_bytes(values: dict[str, Any]) -> int:
     count = values["head"]["count"] if values["head"] else 0
     return max(
         Train.BYTES + 2 * count,
-        Delta.BYTES + count,
+        Delta.BYTES + count + (count + 7) // 8 + 1,  # a value, a bit in a bitmap, the header byte
         Feed.BYTES + int(values["input_bytes"]),
         Inferred.BYTES + int(values["output_bytes"]),
         Welcome.BYTES,

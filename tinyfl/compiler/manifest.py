@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
+from tinyfl.compiler.cost import estimate, total
+from tinyfl.compiler.demand import kernel, operands
 from tinyfl.compiler.ops import OPERATORS
 from tinyfl.compiler.ops.operator import Folded
+from tinyfl.compiler.place import Block
 from tinyfl.compiler.plan import Plan
 from tinyfl.graph import Graph, HeadFormat, Layer, Tensor
-from tinyfl.reference.head import to_wire
+from tinyfl.reference.head import held_bits, to_wire
 from tinyfl.reference.scaling import quantization
 
 
@@ -25,22 +29,30 @@ def manifest(
     data: bytes,
     graph: Graph,
     plan: Plan,
-    folded: list[Folded | None],
+    folded: Sequence[Folded | None],
     backbone: int,
     head: HeadFormat | None,
     reason: str,
 ) -> dict[str, Any]:
     """The document; ``reason`` says why there is no head."""
-    layers = [_layer_entry(graph, plan, layer, part) for layer, part in zip(graph.layers, folded, strict=True)]
+    costs = estimate(graph, folded)
+    layers = [
+        {**_layer_entry(graph, plan, layer, part), "estimate": cost}
+        for layer, part, cost in zip(graph.layers, folded, costs, strict=True)
+    ]
     return {
         "name": graph.name,
         "hash": model_hash(data, head),
+        "optimise": graph.goal,
         "tflite": {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()},
         "input": _tensor_entry(graph.tensor(graph.input)),
         "output": _tensor_entry(graph.tensor(graph.output)),
         "layers": layers,
         "macs": sum(entry["macs"] for entry in layers),
+        "estimate": total(costs),  # instructions by CPU family
         "arena_bytes": plan.arena_bytes,
+        "scratch_bytes": plan.scratch_bytes,
+        "blocks": [_block_entry(graph, offset, block) for offset, block in plan.blocks],
         "constants_bytes": sum(entry["weight_bytes"] for entry in layers),
         "backbone_layers": backbone,
         "head": {"trainable": False, "reason": reason} if head is None else {"trainable": True, **head_entry(head)},
@@ -48,7 +60,8 @@ def manifest(
 
 
 def head_entry(head: HeadFormat) -> dict[str, Any]:
-    """The head's constants but for the weights."""
+    """The head's constants but for the weights; of a pruned one which weights are held (docs/DESIGN.md)."""
+    held = {} if head.held is None else {"held": held_bits(head.held).hex()}
     return {
         "features": head.features,
         "classes": head.classes,
@@ -57,6 +70,7 @@ def head_entry(head: HeadFormat) -> dict[str, Any]:
         "r2": head.r2,
         "fw": head.fw,
         "count": (head.features + 1) * head.classes,
+        **held,
     }
 
 
@@ -71,14 +85,36 @@ def _tensor_entry(tensor: Tensor) -> dict[str, Any]:
 
 
 def _layer_entry(graph: Graph, plan: Plan, layer: Layer, folded: Folded | None) -> dict[str, Any]:
-    operands = layer.inputs[: OPERATORS[layer.op].ACTIVATIONS]
+    inputs = operands(graph, layer)
+    name, reason = kernel(graph, layer)
     return {
         "index": layer.index,
         "op": layer.op,
-        "input_shapes": [list(graph.tensor(i).shape[1:]) for i in operands],
+        "input_shapes": [list(graph.tensor(i).shape[1:]) for i in inputs],
         "output_shape": list(graph.tensor(layer.outputs[0]).shape[1:]),
         "macs": OPERATORS[layer.op].macs(graph, layer),
         "weight_bytes": 0 if folded is None else sum(array.bytes for array in folded.arrays),
-        "arena_in": [plan.offsets[i] for i in operands],
+        "arena_in": [plan.offsets[i] for i in inputs],
         "arena_out": plan.offsets[layer.outputs[0]],
+        "arena_scratch": plan.scratch.get(layer.index),
+        "scratch_bytes": sum(block.size for _, block in plan.blocks if block.scratch_of == layer.index),
+        "live_bytes": live_bytes(plan, layer.index),
+        "kernel": name,
+        "reason": reason,
     }
+
+
+def live_bytes(plan: Plan, layer: int) -> int:
+    """Bytes of the arena that hold something while a layer runs; what shares a place counts once."""
+    spans = sorted((at, at + block.size) for at, block in plan.blocks if block.first <= layer <= block.last)
+    count, end = 0, 0
+    for start, stop in spans:
+        count += max(0, stop - max(start, end))
+        end = max(end, stop)
+    return count
+
+
+def _block_entry(graph: Graph, offset: int, block: Block) -> dict[str, Any]:
+    """What ``tinyfl profile --plot`` draws; a block without tensors is scratch."""
+    names = [graph.tensor(index).name for index in block.tensors]
+    return {"offset": offset, "bytes": block.size, "first": block.first, "last": block.last, "tensors": names}

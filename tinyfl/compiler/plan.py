@@ -1,82 +1,92 @@
-"""The static arena plan: where each activation lies while it lives."""
+"""The arena plan: in which order the layers run, and where each activation and each layer's scratch lies meanwhile.
+
+docs/PLANNER.md tells the rules.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tinyfl.compiler.ops import OPERATORS
-from tinyfl.graph import Graph, Layer
-
-ALIGNMENT = 4
+from tinyfl.compiler.demand import Demand, layer_demands, operands, roots
+from tinyfl.compiler.order import best_order, reordered
+from tinyfl.compiler.place import Block, Rules, aligned, place
+from tinyfl.graph import Graph
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Arena bytes and the offset of each activation by tensor index."""
+    """Offsets in the arena."""
 
     arena_bytes: int
-    offsets: dict[int, int]
+    scratch_bytes: int  # how many of them are there for scratch alone
+    offsets: dict[int, int]  # by tensor
+    scratch: dict[int, int]  # by layer; one without scratch is missing
+    blocks: tuple[tuple[int, Block], ...]  # (offset, block)
+    proved: bool  # no plan of this order of layers takes less
+    nodes: int  # of the search tree
 
 
-@dataclass
-class _Block:
-    """Activations that share their place: a reshape and its input, an in-place operator and one operand."""
-
-    tensors: list[int]
-    size: int
-    first: int  # the layer that writes it; -1: the model's input
-    last: int  # the last layer that reads it
-
-    def overlaps(self, other: _Block) -> bool:
-        return self.first <= other.last and other.first <= self.last
-
-
-def plan_arena(graph: Graph) -> Plan:
-    """Largest blocks first, each in the smallest gap that fits among those that live at the same time."""
-    blocks = _blocks(graph)
-    placed: list[tuple[int, _Block]] = []
-    for block in sorted(blocks, key=lambda b: (-b.size, b.first)):
-        placed.append((_best_offset(block, placed), block))
-    offsets = {tensor: offset for offset, block in placed for tensor in block.tensors}
-    return Plan(max(offset + block.size for offset, block in placed), dict(sorted(offsets.items())))
+def plan_model(graph: Graph, demands: Sequence[Demand] | None = None) -> tuple[Graph, Plan]:
+    """The graph in the order in which it should run, and its plan. The file's order stays unless another saves RAM."""
+    demands = layer_demands(graph) if demands is None else demands
+    plan = plan_arena(graph, demands)
+    order = best_order(graph, demands, plan.arena_bytes)
+    if order is None:
+        return graph, plan
+    other = reordered(graph, order)
+    better = plan_arena(other, [demands[old] for old in order])
+    return (other, better) if better.arena_bytes < plan.arena_bytes else (graph, plan)
 
 
-def _best_offset(block: _Block, placed: list[tuple[int, _Block]]) -> int:
-    """The start of the smallest gap that holds the block; behind everything if there is none."""
-    busy = sorted((offset, offset + other.size) for offset, other in placed if other.overlaps(block))
-    end, best, best_gap = 0, -1, 0
-    for start, stop in busy:
-        gap = start - end
-        if gap >= block.size and (best < 0 or gap < best_gap):
-            best, best_gap = end, gap
-        end = max(end, stop)
-    return best if best >= 0 else end
+def plan_arena(graph: Graph, demands: Sequence[Demand] | None = None) -> Plan:
+    """The plan for the layers in the graph's own order."""
+    demands = layer_demands(graph) if demands is None else demands
+    together, rules = blocks_and_rules(graph, demands)
+    activations = [block for block in together if block.tensors]
+    placement = place(together, rules)
+    bare = place(activations, rules).bytes if len(activations) < len(together) else placement.bytes
+    places = list(zip(placement.offsets, together, strict=True))
+    return Plan(
+        arena_bytes=placement.bytes,
+        scratch_bytes=max(0, placement.bytes - bare),
+        offsets=dict(sorted((tensor, offset) for offset, block in places for tensor in block.tensors)),
+        scratch={block.first: offset for offset, block in places if not block.tensors},
+        blocks=tuple(places),
+        proved=placement.proved,
+        nodes=placement.nodes,
+    )
 
 
-def _blocks(graph: Graph) -> list[_Block]:
+def blocks_and_rules(graph: Graph, demands: Sequence[Demand]) -> tuple[list[Block], Rules]:
+    """What is to be placed: activations, then scratch."""
+    blocks = _activations(graph, demands)
+    scratch = [Block(aligned(d.scratch), index, index) for index, d in enumerate(demands) if d.scratch > 0]
+    return [*blocks, *scratch], _rules(graph, demands, blocks)
+
+
+def _activations(graph: Graph, demands: Sequence[Demand]) -> list[Block]:
+    """A block for each activation that is not the alias of another."""
+    root = roots(graph, demands)
+    first = {layer.outputs[0]: layer.index for layer in graph.layers}
     last = _last_uses(graph)
-    of = {graph.input: _Block([graph.input], _rounded(graph, graph.input), -1, last[graph.input])}
-    blocks = [of[graph.input]]
-    for layer in graph.layers:
-        output = layer.outputs[0]
-        shared = _shareable(graph, layer, of)
-        if shared is None:
-            shared = _Block([], _rounded(graph, output), layer.index, layer.index)
-            blocks.append(shared)
-        shared.tensors.append(output)
-        shared.last = max(shared.last, last[output])
-        of[output] = shared
+    blocks = []
+    for tensor in dict.fromkeys(root.values()):
+        tensors = tuple(t for t, r in root.items() if r == tensor)
+        size = aligned(graph.tensor(tensor).size)
+        blocks.append(Block(size, first.get(tensor, -1), max(last[t] for t in tensors), tensors))
     return blocks
 
 
-def _shareable(graph: Graph, layer: Layer, of: dict[int, _Block]) -> _Block | None:
-    """The block of an operand that the output may overwrite: nobody reads it after this layer."""
-    operator = OPERATORS[layer.op]
-    for index in layer.inputs[: operator.ACTIVATIONS]:
-        free = layer.op == "reshape" or (of[index].last <= layer.index and graph.input not in of[index].tensors)
-        if operator.IN_PLACE and free and graph.tensor(index).size == graph.tensor(layer.outputs[0]).size:
-            return of[index]
-    return None
+def _rules(graph: Graph, demands: Sequence[Demand], blocks: Sequence[Block]) -> Rules:
+    """The overlap of each layer's output with those inputs that die there."""
+    of = {tensor: i for i, block in enumerate(blocks) for tensor in block.tensors}
+    rules = {}
+    for layer, demand in zip(graph.layers, demands, strict=True):
+        for tensor in operands(graph, layer):
+            if demand.overlap is not None and not demand.alias and blocks[of[tensor]].last == layer.index:
+                rules[of[tensor], of[layer.outputs[0]]] = demand.overlap
+    return rules
 
 
 def _last_uses(graph: Graph) -> dict[int, int]:
@@ -84,10 +94,6 @@ def _last_uses(graph: Graph) -> dict[int, int]:
     last = {graph.input: 0, graph.output: len(graph.layers)}
     for layer in graph.layers:
         last.setdefault(layer.outputs[0], layer.index)
-        for index in layer.inputs[: OPERATORS[layer.op].ACTIVATIONS]:
-            last[index] = max(last.get(index, 0), layer.index)
+        for tensor in operands(graph, layer):
+            last[tensor] = max(last.get(tensor, 0), layer.index)
     return last
-
-
-def _rounded(graph: Graph, tensor: int) -> int:
-    return -(-graph.tensor(tensor).size // ALIGNMENT) * ALIGNMENT

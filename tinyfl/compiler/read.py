@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tflite
+from flatbuffers.number_types import Int32Flags
 
 from tinyfl.compiler.ops import BY_BUILTIN, OPERATORS
 from tinyfl.compiler.ops.operator import RawOperator
@@ -95,7 +96,7 @@ class _File:
         if not 0 <= table.OpcodeIndex() < self.model.OperatorCodesLength():
             raise ModelError(f"operator {index} has no operator code {table.OpcodeIndex()}")
         code = self.model.OperatorCodes(table.OpcodeIndex())
-        builtin = _BUILTINS.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "UNKNOWN")
+        builtin = _BUILTINS.get(_builtin_code(code), "UNKNOWN")
         if max(table.InputsLength(), table.OutputsLength()) > 64:
             raise ModelError(f"operator {index} ({builtin}) has {table.InputsLength()} inputs, at most 64")
         inputs = tuple(
@@ -171,6 +172,13 @@ class _File:
             raise ModelError(f"activation '{name}' is {kind} {shape}, expected int8 with a batch of 1", _EXPORT_HINT)
         quantization = _quantization(table.Quantization(), name, constant=data is not None) if kind == "int8" else None
         return Tensor(position, name, shape, kind, quantization, data)
+
+
+def _builtin_code(code: Any) -> int:
+    """The larger of the two fields, as TFLite takes it; the class's own ``BuiltinCode`` mostly gives the older one."""
+    place = code._tab.Offset(10)
+    newer = code._tab.Get(Int32Flags, code._tab.Pos + place) if place else 0
+    return max(int(newer), int(code.DeprecatedBuiltinCode()))
 
 
 def _printable(name: bytes) -> str:

@@ -14,6 +14,7 @@ from tinyfl.reference.scaling import quantization
 MAX_FEATURES = 256  # proved range of the head's arithmetic
 MAX_CLASSES = 256  # labels are one byte
 MAX_WEIGHT = 16383
+PRUNED = 0.25  # of a head's weights are zero: from here on it is taken for a pruned one
 
 
 def split(graph: Graph) -> int:
@@ -45,7 +46,16 @@ def fold_head(graph: Graph, layer: Layer, embeddings: npt.NDArray[np.int8]) -> H
     if not 5 <= fw <= 20:
         raise ModelError(f"embeddings of norm {math.sqrt(r2):.3g} need {fw} fraction bits, outside 5..20")
     offset = np.full(features, x.zero_point, np.int8)
-    return HeadFormat(features, classes, offset, bias_value, r2, fw, initial_weights(graph, layer, bias_value, fw))
+    initial = initial_weights(graph, layer, bias_value, fw)
+    return HeadFormat(features, classes, offset, bias_value, r2, fw, initial, held_weights(graph, layer))
+
+
+def held_weights(graph: Graph, layer: Layer) -> npt.NDArray[np.bool_] | None:
+    """The zeros (N + 1, C) of a pruned head, which stay zero; None for any other. The bias always learns."""
+    data = graph.tensor(layer.inputs[1]).data
+    assert data is not None
+    zeros = data.T == 0
+    return np.vstack([zeros, np.zeros((1, zeros.shape[1]), bool)]) if zeros.mean() >= PRUNED else None
 
 
 def _bias_value(mean_square: float) -> int:

@@ -1,11 +1,13 @@
 """The build of one firmware: one port, the core, one app and a compiled model (SCons, run by PlatformIO).
 
-Environment variables, set by tinyfl_host.build: TFL_MODEL_DIR (model.c, model.h), TFL_APP (main or profile) and, to see
-how large a firmware is that does not fit, TFL_OVERSIZE=1. TFL_SANITIZE=1: a host process with ASan and UBSan.
+Environment variables, set by tinyfl_host.build: TFL_MODEL_DIR (model.c, model.h), TFL_APP (main or profile),
+TFL_OPTIMISE (speed, size or balanced) and, to see how large a firmware is that does not fit, TFL_OVERSIZE=1.
+TFL_SANITIZE=1: a host process with ASan and UBSan.
 TFL_MONOCYPHER: the folder of monocypher.c, where the app is not "profile".
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -98,9 +100,19 @@ def build_monocypher(folder):
 
 
 def prefer_size(env, node):
-    """What runs once a message is built small; what runs once a weight or a byte, as fast as it gets."""
+    """What runs once a message is built small; what runs once a weight or a byte, as fast as it gets.
+
+    With size as the goal the operators are built small too, but on Armv7-M alone: on others a kilobyte less would cost
+    twice the instructions (docs/PERFORMANCE.md).
+    """
     path = Path(node.srcnode().get_path())
-    if path.parent.name != "core" or path.name in FAST:
+    small = path.parent.name == "core" and path.name not in FAST
+    small |= (
+        path.parent.name == "ops"
+        and goal == "size"
+        and re.search(r"-mcpu=cortex-m[347]\b", option("cpu", "")) is not None
+    )
+    if not small:
         return node
     return env.Object(node, CCFLAGS=[*env["CCFLAGS"], "-Os"])
 
@@ -117,6 +129,7 @@ def start_upload(target, source, env):
 
 model = required("TFL_MODEL_DIR")
 app = os.environ.get("TFL_APP", "main")
+goal = os.environ.get("TFL_OPTIMISE", "balanced")
 env.Replace(PROGNAME="firmware", SIZETOOL="size")
 env.Append(
     CFLAGS=WARNINGS,

@@ -13,9 +13,10 @@ from tinyfl_host.cli import console
     epilog=console.examples("tinyfl build models/har --env qemu-m4", "tinyfl build kws.tflite --env microbit")
 )
 @click.argument("model", type=click.Path(path_type=Path))
+@console.optimise_option
 @click.option("--env", default="qemu-m4", show_default=True, help="An environment of platformio.ini.")
 @console.json_option
-def command(model: Path, env: str, as_json: bool) -> None:
+def command(model: Path, goal: str | None, env: str, as_json: bool) -> None:
     """Build the node firmware of MODEL, a recipe folder or a .tflite, for a
     board. What does not fit is said by region and bytes.
     """
@@ -24,7 +25,7 @@ def command(model: Path, env: str, as_json: bool) -> None:
     from tinyfl_host.build import build_firmware, section_sizes
 
     spec = board(env)
-    artifacts = compile_artifacts(model)
+    artifacts = compile_artifacts(model, goal)
     elf = build_firmware(artifacts, env)
     sizes = section_sizes(elf) if spec.cpu else {}
     flash = sum(sizes.get(name, 0) for name in (".text", ".rodata", ".data")) if sizes else None

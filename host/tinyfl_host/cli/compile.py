@@ -16,29 +16,38 @@ if TYPE_CHECKING:
 
 @click.command(epilog=console.examples("tinyfl compile models/har", "tinyfl compile kws.tflite --out /tmp/kws --json"))
 @click.argument("model", type=click.Path(path_type=Path))
+@console.optimise_option
+@click.option("--env", help="Check that it fits this environment of platformio.ini.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write below this folder, not below build (TINYFL_BUILD).")
 @console.json_option
-def command(model: Path, out: Path | None, as_json: bool) -> None:
+def command(model: Path, goal: str | None, env: str | None, out: Path | None, as_json: bool) -> None:
     """Compile MODEL, a recipe folder or a full-int8 .tflite, to readable C in
     build/<name>/c, with model.json beside it.
 
     A recipe's lab data gives the constants of a trainable head; a .tflite
-    alone is compiled for inference.
+    alone is compiled for inference. Instructions are estimates; tinyfl profile
+    counts them.
     """
     from tinyfl_host.artifacts import compile_artifacts
+    from tinyfl_host.boards import board
+    from tinyfl_host.fit import require_fit
 
+    spec = board(env) if env else None
     if out is not None:
         os.environ["TINYFL_BUILD"] = str(out)
-    artifacts = compile_artifacts(model, again=True)
+    artifacts = compile_artifacts(model, goal, again=True)
     if as_json:
         console.document(artifacts.manifest)
-        return
-    _print(artifacts)
+    else:
+        _print(artifacts)
+    if spec is not None:
+        require_fit(artifacts.manifest, spec, "node")
 
 
 def _print(artifacts: Artifacts) -> None:
     manifest = artifacts.manifest
-    console.result(f"{manifest['name']}: hash {manifest['hash'][:32]}, {manifest['macs']:,} MACs\n")
+    console.result(f"{manifest['name']}: hash {manifest['hash'][:32]}, {manifest['macs']:,} MACs")
+    console.result(f"optimised for {manifest['optimise']}\n")
     layers = manifest["layers"]
     rows = [
         (i, layer["op"], _shapes(layer), layer["macs"], layer["weight_bytes"], _part(manifest, i))
@@ -46,6 +55,11 @@ def _print(artifacts: Artifacts) -> None:
     ]
     console.result(console.table(("layer", "operator", "shapes", "MACs", "flash B", "part"), rows))
     console.result("\n" + console.table(("part", "flash B", "RAM B", "what"), _memory(manifest)))
+    if manifest["estimate"]:
+        guesses = [(f"Cortex-{family.upper()}", count) for family, count in manifest["estimate"].items()]
+        console.result("\n" + console.table(("CPU", "instructions, estimated"), guesses))
+    for line in _misfits(manifest):
+        console.result(line)
     head = manifest["head"]
     if head["trainable"]:
         console.result(
@@ -66,6 +80,20 @@ def _memory(manifest: dict[str, Any]) -> list[tuple[str, int, int, str]]:
         start = 2 * count + features  # initial weights int16, offsets int8
         rows.append(("head", sum(flash[split:]) + start, 6 * count, "trainable; RAM is int32 master + int16 copy"))
     return rows
+
+
+def _misfits(manifest: dict[str, Any]) -> list[str]:
+    """The boards of platformio.ini that the model cannot run on, before anything is built."""
+    from tinyfl.errors import ConfigError
+    from tinyfl_host.boards import boards
+    from tinyfl_host.fit import shortage
+
+    try:
+        missing = {env: shortage(manifest, spec) for env, spec in boards().items()}
+    except ConfigError:  # only the wheel is installed: there is no table
+        return []
+    parts = [(env, f"{count:,} bytes of {region}") for env, lack in missing.items() for region, count in lack.items()]
+    return [f"\ndoes not fit {env}: at least {part} too many" for env, part in parts]
 
 
 def _part(manifest: dict[str, Any], index: int) -> str:

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
+from tinyfl.settings import GOALS
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 WIDTH = 80
@@ -54,6 +56,12 @@ def interactive() -> bool:
 def json_option(command: Command) -> Command:
     """The option ``--json``, passed on as ``as_json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
+
+
+def optimise_option(command: Command) -> Command:
+    """The option ``--optimise``, passed on as ``goal``; None where it was not given."""
+    said = "What flash and RAM are spent for; balanced is the default."
+    return click.option("--optimise", "goal", type=click.Choice(GOALS), help=said)(command)
 
 
 def examples(*lines: str) -> str:

@@ -11,10 +11,11 @@ from tinyfl_host.cli import console
 
 @click.command(epilog=console.examples("tinyfl flash models/har --env microbit --port /dev/ttyACM0"))
 @click.argument("model", type=click.Path(path_type=Path))
+@console.optimise_option
 @click.option("--env", required=True, help="An environment of platformio.ini.")
 @click.option("--port", default="", metavar="PORT", help="The board's serial port.")
 @click.option("--probe", default="", metavar="ID", help="The debug probe's id, instead of a port.")
-def command(model: Path, env: str, port: str, probe: str) -> None:
+def command(model: Path, goal: str | None, env: str, port: str, probe: str) -> None:
     """Build MODEL's firmware for a board and write it there. For an emulated
     environment the emulator is started instead.
     """
@@ -27,5 +28,5 @@ def command(model: Path, env: str, port: str, probe: str) -> None:
         console.log(f"{env} is emulated: there is nothing to flash, starting the emulator")
         start(model, env, None, False)
         return
-    elf = flash_firmware(compile_artifacts(model), env, port, probe)
+    elf = flash_firmware(compile_artifacts(model, goal), env, port, probe)
     console.result(f"{env}: runs {elf}")
