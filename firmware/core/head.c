@@ -3,113 +3,57 @@
 
 #include "exp_table.h"
 #include "fixed.h"
+#include "head_block.h"
 
-#define MASTER_MIN (-0x40000000)
-#define MASTER_MAX 0x3FFFFFFF
 #define ONE 32767 /* Q15 */
 
-#if defined(__GNUC__)
-#define INLINE static inline __attribute__((always_inline))
-#else
-#define INLINE static inline
-#endif
-
-/* The features that are not zero (after ReLU about half are), the bias behind them; returns how many. */
+/* The features that are not zero (after ReLU many are), the bias behind them; returns how many. */
 static unsigned gather(const struct tfl_head *head, const int8_t *q)
 {
     const struct tfl_head_format *format = head->format;
-    struct tfl_feature *x = head->features;
+    uint32_t *x = tfl_gather(head->features, q, format->offset, format->features);
 
-    for (unsigned i = 0; i < format->features; i++) {
-        int32_t value = q[i] - format->offset[i]; /* |value| <= 255 */
-
-        if (value != 0) {
-            x->value = (int16_t)value;
-            x->row = (uint16_t)i;
-            x++;
-        }
-    }
-    x->value = format->bias_value;
-    x->row = format->features;
-    return (unsigned)(x - head->features) + 1u;
-}
-
-/* Forward weight i of a block: |w| <= 2^15. */
-INLINE int32_t weight(const void *block, int trained, uint32_t i)
-{
-    return trained ? ((const int32_t *)block)[i] >> 16 : ((const int16_t *)block)[i];
-}
-
-/* Logits of one block of classes. Inlined with a constant width: one loop for each, its sums in registers. */
-INLINE void forward_block(const void *block, int trained, unsigned width, const struct tfl_feature *x, unsigned n,
-                          int32_t *z)
-{
-    int32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0; /* |sum| <= 257 * 2^15 * 255 < 2^31 */
-
-    for (const struct tfl_feature *end = x + n; x < end; x++) {
-        uint32_t row = x->row * width;
-        int32_t value = x->value;
-
-        sum0 += weight(block, trained, row) * value;
-        sum1 += width > 1u ? weight(block, trained, row + 1u) * value : 0;
-        sum2 += width > 2u ? weight(block, trained, row + 2u) * value : 0;
-        sum3 += width > 3u ? weight(block, trained, row + 3u) * value : 0;
-    }
-    z[0] = sum0;
-    if (width > 1u) {
-        z[1] = sum1;
-    }
-    if (width > 2u) {
-        z[2] = sum2;
-    }
-    if (width > 3u) {
-        z[3] = sum3;
-    }
-}
-
-INLINE void forward_width(const void *block, int trained, unsigned width, const struct tfl_feature *x, unsigned n,
-                          int32_t *z)
-{
-    switch (width) {
-    case 1:
-        forward_block(block, trained, 1, x, n, z);
-        break;
-    case 2:
-        forward_block(block, trained, 2, x, n, z);
-        break;
-    case 3:
-        forward_block(block, trained, 3, x, n, z);
-        break;
-    default:
-        forward_block(block, trained, 4, x, n, z);
-        break;
-    }
-}
-
-static unsigned block_width(const struct tfl_head_format *format, unsigned first)
-{
-    return format->classes - first < 4u ? format->classes - first : 4u;
-}
-
-static uint32_t block_start(const struct tfl_head_format *format, unsigned first)
-{
-    return first * ((uint32_t)format->features + 1u);
+    *x++ = tfl_feature(format->features, format->bias_value);
+    return (unsigned)(x - head->features);
 }
 
 /* Logits of all classes, unit 2^-fw. */
-static void forward(const struct tfl_head *head, int trained, unsigned n)
+static void forward(const struct tfl_head *head, unsigned n)
+{
+    const uint32_t *x = head->features;
+    const int32_t *block = head->master;
+    int32_t *z = head->logits;
+    unsigned classes = head->format->classes;
+
+    for (; classes >= 4u; classes -= 4u) {
+        tfl_forward_4(block, x, n, z);
+        block += 4u * (head->format->features + 1u);
+        z += 4;
+    }
+    if (classes == 3u) {
+        tfl_forward_3(block, x, n, z);
+    } else if (classes == 2u) {
+        tfl_forward(block, 2, x, n, z);
+    } else if (classes == 1u) {
+        tfl_forward(block, 1, x, n, z);
+    }
+}
+
+/* The same with the broadcast weights. */
+static void forward_broadcast(const struct tfl_head *head, unsigned n)
 {
     const struct tfl_head_format *format = head->format;
 
-    for (unsigned c = 0; c < format->classes; c += 4u) {
-        uint32_t start = block_start(format, c);
-        unsigned width = block_width(format, c);
+    for (unsigned c = 0; c < format->classes; c++) {
+        unsigned first = c & ~3u;
+        unsigned width = format->classes - first < 4u ? format->classes - first : 4u;
+        const int16_t *column = head->broadcast + first * (format->features + 1u) + (c - first);
+        int32_t sum = 0; /* |sum| <= 257 * 2^15 * 255 < 2^31 */
 
-        if (trained) {
-            forward_width(head->master + start, 1, width, head->features, n, head->logits + c);
-        } else {
-            forward_width(head->broadcast + start, 0, width, head->features, n, head->logits + c);
+        for (const uint32_t *x = head->features, *end = x + n; x != end; x++) {
+            sum += column[tfl_feature_row(*x) * width] * tfl_feature_value(*x);
         }
+        head->logits[c] = sum;
     }
 }
 
@@ -124,122 +68,191 @@ static unsigned arg_max(const int32_t *z, unsigned classes)
     return best;
 }
 
-/* From logits to probabilities in place, Q15, 0..32767; returns the largest logit's class. */
-static unsigned softmax(const struct tfl_head *head)
+/* From logits to what probabilities are multiples of, in place, Q15; returns what to multiply with, Q16. */
+static uint32_t exponentials(const struct tfl_head *head, int32_t largest)
 {
     int32_t *z = head->logits;
-    unsigned classes = head->format->classes;
-    unsigned best = arg_max(z, classes);
-    uint32_t top = (uint32_t)z[best];
     unsigned shift = head->format->fw - 4u; /* 1..16 */
-    uint32_t half = 1u << (shift - 1u);
+    uint32_t top = (uint32_t)largest + (1u << (shift - 1u));
     uint32_t sum = 0; /* 32767 <= sum <= 256 * 32767 */
-    uint32_t inverse;
 
-    for (unsigned c = 0; c < classes; c++) {
-        uint32_t k = (top - (uint32_t)z[c] + half) >> shift; /* the distance is below 2^32 - 2^16: no wrap */
+    for (const int32_t *end = z + head->format->classes; z != end; z++) {
+        uint32_t k = (top - (uint32_t)*z) >> shift; /* the distance is below 2^32 - 2^16: no wrap */
         uint32_t u = k < TFL_EXP_ENTRIES ? tfl_exp_table[k] : 0u;
 
-        z[c] = (int32_t)u;
+        *z = (int32_t)u;
         sum += u;
     }
-    inverse = 0x7FFFFFFFu / sum; /* <= 65538 */
-    for (unsigned c = 0; c < classes; c++) {
-        z[c] = (int32_t)((uint32_t)z[c] * inverse >> 16); /* u * inverse < 2^31 */
-    }
-    return best;
+    return 0x7FFFFFFFu / sum; /* <= 65538 */
 }
 
-/* Inlined with a constant width, as forward_block. |g * value| < 2^25, |m| < 2^30 + 32 * 2^25 = 2^31. */
-INLINE void update_block(int32_t *block, unsigned width, const struct tfl_feature *x, unsigned n, const int32_t *g)
+/* Q15, 0..32767: u * inverse < 2^31. */
+static int32_t probability(int32_t u, uint32_t inverse)
 {
-    int32_t g0 = g[0], g1 = width > 1u ? g[1] : 0, g2 = width > 2u ? g[2] : 0, g3 = width > 3u ? g[3] : 0;
+    return (int32_t)((uint32_t)u * inverse >> 16);
+}
 
-    for (const struct tfl_feature *end = x + n; x < end; x++) {
-        int32_t *m = block + x->row * width;
-        int32_t value = x->value;
+/* What logits say of a sample; leaves the exponentials in their place, *inverse is what to multiply them with. */
+static struct tfl_outcome judge(const struct tfl_head *head, unsigned label, uint32_t *inverse)
+{
+    struct tfl_outcome outcome;
+    unsigned best = arg_max(head->logits, head->format->classes);
 
-        m[0] -= g0 * value;
-        if (width > 1u) {
-            m[1] -= g1 * value;
-        }
-        if (width > 2u) {
-            m[2] -= g2 * value;
-        }
-        if (width > 3u) {
-            m[3] -= g3 * value;
-        }
-    }
+    *inverse = exponentials(head, head->logits[best]);
+    outcome.right = best == label ? 1u : 0u;
+    outcome.loss = (uint16_t)(ONE - probability(head->logits[label], *inverse));
+    return outcome;
 }
 
 static void update(const struct tfl_head *head, unsigned n)
 {
-    const struct tfl_head_format *format = head->format;
+    const uint32_t *x = head->features;
+    const int32_t *g = head->logits;
+    int32_t *block = head->master;
+    unsigned classes = head->format->classes;
 
-    for (unsigned c = 0; c < format->classes; c += 4u) {
-        int32_t *block = head->master + block_start(format, c);
+    for (; classes >= 4u; classes -= 4u) {
+        tfl_update_4(block, x, n, g);
+        block += 4u * (head->format->features + 1u);
+        g += 4;
+    }
+    if (classes == 3u) {
+        tfl_update_3(block, x, n, g);
+    } else if (classes == 2u) {
+        tfl_update(block, 2, x, n, g);
+    } else if (classes == 1u) {
+        tfl_update(block, 1, x, n, g);
+    }
+}
 
-        switch (block_width(format, c)) {
-        case 1:
-            update_block(block, 1, head->features, n, head->logits + c);
-            break;
-        case 2:
-            update_block(block, 2, head->features, n, head->logits + c);
-            break;
-        case 3:
-            update_block(block, 3, head->features, n, head->logits + c);
-            break;
-        default:
-            update_block(block, 4, head->features, n, head->logits + c);
-            break;
+uint32_t tfl_head_free(const struct tfl_head_format *format)
+{
+    uint32_t count = tfl_head_count(format), learning = count;
+
+    for (uint32_t i = 0; i < count; i++) {
+        learning -= tfl_head_holds(format, i);
+    }
+    return learning;
+}
+
+/* After an update: weights that are held go back to where they started. */
+static void hold(const struct tfl_head *head)
+{
+    const uint8_t *held = head->format->held;
+
+    for (uint32_t first = 0; first < tfl_head_count(head->format); first += 8u) {
+        uint32_t i = first;
+
+        for (unsigned bits = *held++; bits != 0u; bits >>= 1) {
+            if (bits & 1u) {
+                head->master[i] = head->broadcast[i] * 65536; /* |.| < 2^30 */
+            }
+            i++;
         }
     }
 }
 
-/* Forward pass and softmax: the probabilities stay in the logits' place. */
-static struct tfl_outcome outcome(const struct tfl_head *head, unsigned n, unsigned label, int trained)
+static void descend(const struct tfl_head *head, unsigned n)
 {
-    struct tfl_outcome result;
-
-    forward(head, trained, n);
-    result.right = softmax(head) == label ? 1u : 0u;
-    result.loss = (uint16_t)(ONE - head->logits[label]);
-    return result;
+    update(head, n);
+    if (head->format->held != 0) {
+        hold(head);
+    }
 }
 
+/* One loop over the classes less than the two halves, for the many boards without an adapter. */
 struct tfl_outcome tfl_head_step(struct tfl_head *head, const int8_t *q, unsigned label, uint32_t rate,
                                  unsigned rate_shift)
 {
     unsigned n = gather(head, q);
-    struct tfl_outcome result = outcome(head, n, label, 1);
+    int32_t half = (int32_t)(1u << (rate_shift - 1u)); /* <= 2^29 */
+    int32_t *g = head->logits;
+    struct tfl_outcome outcome;
+    uint32_t inverse;
+
+    forward(head, n);
+    outcome = judge(head, label, &inverse);
+    for (const int32_t *end = g + head->format->classes; g != end; g++) {
+        *g = (probability(*g, inverse) * (int32_t)rate + half) >> rate_shift; /* |e * rate| < 2^30; |g| <= 131,068 */
+    }
+    head->logits[label] = (half - outcome.loss * (int32_t)rate) >> rate_shift; /* e = p - 1 = -loss */
+    descend(head, n);
+    return outcome;
+}
+
+struct tfl_outcome tfl_head_error(struct tfl_head *head, const int8_t *q, unsigned label, unsigned *active)
+{
+    int32_t *e = head->logits;
+    struct tfl_outcome outcome;
+    uint32_t inverse;
+
+    *active = gather(head, q);
+    forward(head, *active);
+    outcome = judge(head, label, &inverse);
+    for (const int32_t *end = e + head->format->classes; e != end; e++) {
+        *e = probability(*e, inverse);
+    }
+    head->logits[label] -= ONE; /* Q15, |e| <= 32767 */
+    return outcome;
+}
+
+void tfl_head_descend(struct tfl_head *head, unsigned active, uint32_t rate, unsigned rate_shift)
+{
     int32_t half = (int32_t)(1u << (rate_shift - 1u)); /* <= 2^29 */
     int32_t *g = head->logits;
 
-    g[label] -= ONE; /* the error, Q15, |e| <= 32767 */
-    for (unsigned c = 0; c < head->format->classes; c++) {
-        g[c] = (g[c] * (int32_t)rate + half) >> rate_shift; /* |e * rate| < 2^30; |g| <= 131,068 */
+    for (const int32_t *end = g + head->format->classes; g != end; g++) {
+        *g = (*g * (int32_t)rate + half) >> rate_shift; /* |e * rate| < 2^30; |g| <= 131,068 */
     }
-    update(head, n);
-    return result;
+    descend(head, active);
 }
 
 void tfl_head_clamp(struct tfl_head *head)
 {
-    for (uint32_t i = tfl_head_count(head->format); i-- > 0u;) {
-        head->master[i] = tfl_clamp(head->master[i], MASTER_MIN, MASTER_MAX);
+    tfl_clamp_weights(head->master, tfl_head_count(head->format));
+}
+
+/* floor((way * pull + dither) / 2^16) of 32-bit halves; it lies between 0 and way, so the clamp still holds behind it. */
+uint32_t tfl_head_return(struct tfl_head *head, uint32_t pull, uint32_t random)
+{
+    uint32_t count = tfl_head_count(head->format);
+
+    for (uint32_t i = 0; i < count; i++) {
+        int32_t way = head->master[i] - head->broadcast[i] * 65536; /* |way| < 2^30 + 2^30 */
+        uint32_t low = ((uint32_t)way & 0xFFFFu) * pull;            /* <= 65535 * 65535 */
+
+        random = tfl_xorshift32(random);
+        low += random & 0xFFFFu;                                    /* <= 65535 * 65536 < 2^32 */
+        head->master[i] -= (way >> 16) * (int32_t)pull + (int32_t)(low >> 16); /* |way >> 16| <= 2^15: |product| < 2^31 */
     }
+    return random;
 }
 
 struct tfl_outcome tfl_head_evaluate(struct tfl_head *head, const int8_t *q, unsigned label, int trained)
 {
-    return outcome(head, gather(head, q), label, trained);
+    unsigned n = gather(head, q);
+    uint32_t inverse;
+
+    if (trained) {
+        forward(head, n);
+    } else {
+        forward_broadcast(head, n);
+    }
+    return judge(head, label, &inverse);
 }
 
 /* |broadcast * 2^16| < 2^30 */
-static void start_master(struct tfl_head *head)
+void tfl_head_start(struct tfl_head *head)
 {
     for (uint32_t i = tfl_head_count(head->format); i-- > 0u;) {
         head->master[i] = head->broadcast[i] * 65536;
+    }
+}
+
+void tfl_head_choose(struct tfl_head *head)
+{
+    for (uint32_t i = tfl_head_count(head->format); i-- > 0u;) {
+        head->broadcast[i] = (int16_t)(head->master[i] >> 16);
     }
 }
 
@@ -248,66 +261,7 @@ void tfl_head_reset(struct tfl_head *head)
     for (uint32_t i = tfl_head_count(head->format); i-- > 0u;) {
         head->broadcast[i] = head->format->initial[i];
     }
-    start_master(head);
-}
-
-static int16_t load_int16(const uint8_t *p)
-{
-    int32_t x = tfl_load16_le(p);
-
-    return (int16_t)(x >= 0x8000 ? x - 0x10000 : x);
-}
-
-int tfl_head_load(struct tfl_head *head, const uint8_t *weights)
-{
-    uint32_t count = tfl_head_count(head->format);
-
-    for (uint32_t i = 0; i < count; i++) {
-        int32_t w = load_int16(weights + 2u * i);
-
-        if (w < -TFL_HEAD_MAX_WEIGHT || w > TFL_HEAD_MAX_WEIGHT) {
-            return TFL_ERROR_ARGUMENT;
-        }
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        head->broadcast[i] = load_int16(weights + 2u * i);
-    }
-    start_master(head);
-    return 0;
-}
-
-/* |delta| <= 2^31 - 2^16: the master is clamped. */
-static int32_t delta(const struct tfl_head *head, uint32_t i)
-{
-    return head->master[i] - head->broadcast[i] * 65536;
-}
-
-uint32_t tfl_head_max_delta(const struct tfl_head *head)
-{
-    int32_t largest = 0;
-
-    for (uint32_t i = tfl_head_count(head->format); i-- > 0u;) {
-        int32_t d = delta(head, i);
-
-        largest = tfl_max(largest, d < 0 ? -d : d);
-    }
-    return (uint32_t)largest;
-}
-
-void tfl_head_delta(const struct tfl_head *head, unsigned shift, uint32_t seed, uint8_t *deltas)
-{
-    uint32_t count = tfl_head_count(head->format);
-    uint32_t mask = (1u << shift) - 1u; /* < 2^25 */
-
-    for (uint32_t i = 0; i < count; i++) {
-        int32_t d = delta(head, i);
-        uint32_t low;
-
-        seed = tfl_xorshift32(seed);
-        low = ((uint32_t)d & mask) + (seed & mask); /* < 2^26 */
-        d = tfl_clamp((d >> shift) + (int32_t)(low >> shift), -127, 127); /* |d >> shift| < 2^31, low >> shift <= 1 */
-        deltas[i] = (uint8_t)(d & 0xFF);
-    }
+    tfl_head_start(head);
 }
 
 void tfl_head_pull(const struct tfl_head *head, uint8_t *weights)

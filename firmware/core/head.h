@@ -14,7 +14,6 @@
 #define TFL_HEAD_MAX_RATE 0x8000u
 #define TFL_HEAD_MIN_RATE_SHIFT 13u
 #define TFL_HEAD_MAX_RATE_SHIFT 30u
-#define TFL_HEAD_MAX_DELTA_SHIFT 25u /* 127 * 2^25 is above every |delta| */
 
 /* What one sample showed. */
 struct tfl_outcome {
@@ -27,28 +26,42 @@ static inline uint32_t tfl_head_count(const struct tfl_head_format *format)
     return ((uint32_t)format->features + 1u) * format->classes;
 }
 
+/* Whether a weight was pruned and does not learn: its delta and its residual are zero and not sent. */
+static inline unsigned tfl_head_holds(const struct tfl_head_format *format, uint32_t i)
+{
+    return format->held != 0 ? (uint32_t)format->held[i >> 3] >> (i & 7u) & 1u : 0u;
+}
+
+/* How many weights learn. */
+uint32_t tfl_head_free(const struct tfl_head_format *format);
+
 /* Broadcast and master weights as the model was compiled. */
 void tfl_head_reset(struct tfl_head *head);
 
-/* Broadcast weights from int16 little-endian, and the master weights from them; nothing changes when one is beyond
-   +-TFL_HEAD_MAX_WEIGHT (TFL_ERROR_ARGUMENT). */
-int tfl_head_load(struct tfl_head *head, const uint8_t *weights) TFL_CHECKED;
+/* The master weights from the broadcast ones. */
+void tfl_head_start(struct tfl_head *head);
+
+/* The broadcast weights from master weights that nothing has trained since they were broadcast ones. */
+void tfl_head_choose(struct tfl_head *head);
 
 /* One step of stochastic gradient descent on the embedding q; rate and rate_shift within their range, label a class. */
 struct tfl_outcome tfl_head_step(struct tfl_head *head, const int8_t *q, unsigned label, uint32_t rate,
                                  unsigned rate_shift);
 
+/* The two halves of a step, for an adapter to step in between: the errors e, Q15, in the logits' place (their magnitudes
+   sum up to 65534 at most); then the update with them. active: how many features the embedding has that are not zero. */
+struct tfl_outcome tfl_head_error(struct tfl_head *head, const int8_t *q, unsigned label, unsigned *active);
+void tfl_head_descend(struct tfl_head *head, unsigned active, uint32_t rate, unsigned rate_shift);
+
 /* Due after every TFL_HEAD_CLAMP_STEPS steps of an epoch and at its end. */
 void tfl_head_clamp(struct tfl_head *head);
 
+/* The proximal step of FedProx, due with the clamp: takes each master weight back by pull / 2^16 of its way from the
+   broadcast weight, rounded at random; pull < 2^16. random: never 0; returns what the next one starts from. */
+uint32_t tfl_head_return(struct tfl_head *head, uint32_t pull, uint32_t random) TFL_CHECKED;
+
 /* The outcome of a forward pass with the broadcast (trained = 0) or the master weights (1). */
 struct tfl_outcome tfl_head_evaluate(struct tfl_head *head, const int8_t *q, unsigned label, int trained);
-
-/* max |delta|, delta = master - broadcast * 2^16. */
-uint32_t tfl_head_max_delta(const struct tfl_head *head);
-
-/* floor((delta + dither) / 2^shift) of each weight within +-127; shift <= TFL_HEAD_MAX_DELTA_SHIFT, seed never 0. */
-void tfl_head_delta(const struct tfl_head *head, unsigned shift, uint32_t seed, uint8_t *deltas);
 
 /* Master weights rounded to broadcast weights, int16 little-endian. */
 void tfl_head_pull(const struct tfl_head *head, uint8_t *weights);
