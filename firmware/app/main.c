@@ -7,8 +7,14 @@
 static int32_t master[TFL_MODEL_HEAD_COUNT];
 static int16_t broadcast[TFL_MODEL_HEAD_COUNT];
 static int32_t logits[TFL_MODEL_CLASSES];
-static struct tfl_feature features[TFL_MODEL_FEATURES + 1u];
-#define HEAD .master = master, .broadcast = broadcast, .logits = logits, .features = features
+static uint32_t features[TFL_MODEL_FEATURES + 1u];
+#if TFL_FEEDBACK
+static int32_t residual[TFL_MODEL_HEAD_COUNT];
+#define RESIDUAL residual
+#else
+#define RESIDUAL 0
+#endif
+#define HEAD .master = master, .broadcast = broadcast, .logits = logits, .features = features, .residual = RESIDUAL
 #else
 #define HEAD .master = 0
 #endif

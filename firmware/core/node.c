@@ -8,38 +8,19 @@
 #include "greeting.h"
 #include "head.h"
 #include "keep.h"
-
-#define LATER 0x7FFFFFFF /* a handler's result: a job will reply */
-
-enum state {
-    LOADED,  /* the master weights are the broadcast ones */
-    TRAINED, /* a TRAIN of `round` has ended */
-    SPOILED  /* a TRAIN was broken off: a HEAD must come first */
-};
-
-static void job_start(struct tfl_node *node, uint8_t type)
-{
-    memset(&node->job, 0, sizeof node->job);
-    memset(&node->dataset.meter, 0, sizeof node->dataset.meter);
-    node->job.type = type;
-}
+#include "request.h"
+#include "round.h"
 
 /* Half an epoch is nothing that anyone could repeat, and its weights are not clamped. */
 static void job_drop(struct tfl_node *node)
 {
     if (node->job.type == TFL_MESSAGE_TRAIN) {
-        node->state = SPOILED;
+        node->state = TFL_SPOILED;
     }
     node->job.type = 0;
 }
 
-static int refuse(struct tfl_node *node, int status, uint32_t detail)
-{
-    node->detail = detail;
-    return status;
-}
-
-/* The requests: each returns the length of its reply, LATER, or a negative tfl_error. */
+/* The requests: each returns the length of its reply, TFL_LATER, or a negative tfl_error. */
 
 /* Protocol and schema stand first in every version's HELLO. */
 static int on_hello(struct tfl_node *node)
@@ -49,13 +30,13 @@ static int on_hello(struct tfl_node *node)
     int status;
 
     if (length < 6u || tfl_load16_le(hello) != TFL_PROTOCOL) {
-        return refuse(node, TFL_ERROR_PROTOCOL, TFL_PROTOCOL);
+        return tfl_refuse(node, TFL_ERROR_PROTOCOL, TFL_PROTOCOL);
     }
     if (tfl_load32_le(hello + 2) != TFL_SCHEMA) {
-        return refuse(node, TFL_ERROR_PROTOCOL, TFL_SCHEMA);
+        return tfl_refuse(node, TFL_ERROR_PROTOCOL, TFL_SCHEMA);
     }
     if (length != TFL_HELLO_BYTES) {
-        return refuse(node, TFL_ERROR_LENGTH, TFL_HELLO_BYTES);
+        return tfl_refuse(node, TFL_ERROR_LENGTH, TFL_HELLO_BYTES);
     }
     if (node->session.counter != 0u) {
         return TFL_ERROR_STATE; /* keys and counters belong to the session that it did not open */
@@ -71,165 +52,13 @@ static int on_enrol(struct tfl_node *node)
     int status;
 
     if (tfl_enrol_decode(&enrol, node->session.content, node->session.length) != 0) {
-        return refuse(node, TFL_ERROR_LENGTH, TFL_ENROL_BYTES);
+        return tfl_refuse(node, TFL_ERROR_LENGTH, TFL_ENROL_BYTES);
     }
     status = tfl_store_key(&node->store, held);
     if (status > 0 && node->auth.active == 0u) {
         return TFL_ERROR_KEY;
     }
     return status < 0 ? status : tfl_store_enrol(&node->store, enrol.key); /* the next HELLO takes it up */
-}
-
-static int load(struct tfl_node *node, uint32_t round, const uint8_t *weights)
-{
-    if (tfl_head_load(&node->head, weights) != 0) {
-        return refuse(node, TFL_ERROR_ARGUMENT, TFL_HEAD_MAX_WEIGHT);
-    }
-    node->round = round;
-    node->state = LOADED;
-    return 0;
-}
-
-static int on_head(struct tfl_node *node)
-{
-    uint32_t count = tfl_head_count(node->head.format);
-    struct tfl_msg_head head;
-
-    if (tfl_head_decode(&head, node->session.content, node->session.length) != 0 || head.weights_count != count) {
-        return refuse(node, TFL_ERROR_LENGTH, count);
-    }
-    if (head.keep > 1u) {
-        return refuse(node, TFL_ERROR_ARGUMENT, head.keep);
-    }
-    if (load(node, head.round, head.weights) != 0) {
-        return TFL_ERROR_ARGUMENT;
-    }
-    return head.keep != 0u ? tfl_keep_head(node, head.round, head.weights) : 0;
-}
-
-static void epoch_start(struct tfl_node *node)
-{
-    struct tfl_job *job = &node->job;
-
-    job->done = 0;
-    job->loss = 0;
-    tfl_order_start(&job->order, node->dataset.samples[0], tfl_mix(job->seed, job->round, job->epoch, job->board));
-}
-
-static int train_end(struct tfl_node *node)
-{
-    struct tfl_job *job = &node->job;
-    struct tfl_msg_trained trained = {.samples = node->dataset.samples[0]};
-
-    trained.max_delta = tfl_head_max_delta(&node->head);
-    trained.loss = (uint16_t)(trained.samples > 0u ? job->loss / trained.samples : 0u);
-    trained.embeddings = node->dataset.meter.count;
-    trained.embed_ticks = node->dataset.meter.ticks;
-    trained.steps = job->meter.count;
-    trained.step_ticks = job->meter.ticks;
-    node->round = job->round;
-    node->state = TRAINED;
-    job->type = 0;
-    return (int)tfl_trained_encode(&trained, node->session.body);
-}
-
-static int on_train(struct tfl_node *node)
-{
-    struct tfl_job *job = &node->job;
-    uint32_t count = tfl_head_count(node->head.format);
-    struct tfl_msg_train train;
-
-    if (tfl_train_decode(&train, node->session.content, node->session.length) != 0 ||
-        (train.weights_count != 0u && train.weights_count != count)) {
-        return refuse(node, TFL_ERROR_LENGTH, count);
-    }
-    if (train.epochs == 0u) {
-        return refuse(node, TFL_ERROR_ARGUMENT, train.epochs);
-    }
-    if (train.rate < TFL_HEAD_MIN_RATE || train.rate > TFL_HEAD_MAX_RATE) {
-        return refuse(node, TFL_ERROR_ARGUMENT, train.rate);
-    }
-    if (train.shift < TFL_HEAD_MIN_RATE_SHIFT || train.shift > TFL_HEAD_MAX_RATE_SHIFT) {
-        return refuse(node, TFL_ERROR_ARGUMENT, train.shift);
-    }
-    if (train.weights_count == 0u && node->state == SPOILED) {
-        return TFL_ERROR_STATE;
-    }
-    if (train.weights_count > 0u && load(node, train.round, train.weights) != 0) {
-        return TFL_ERROR_ARGUMENT;
-    }
-    job_start(node, TFL_MESSAGE_TRAIN);
-    job->round = train.round;
-    job->seed = train.seed;
-    job->board = train.board;
-    job->epochs = train.epochs;
-    job->rate = train.rate;
-    job->rate_shift = train.shift;
-    if (node->dataset.samples[0] == 0u) {
-        return train_end(node);
-    }
-    epoch_start(node);
-    return LATER;
-}
-
-/* One step of a TRAIN, with what comes due at the end of an epoch. */
-static int train_poll(struct tfl_node *node)
-{
-    struct tfl_job *job = &node->job;
-    const struct tfl_port *port = node->dataset.port;
-    struct tfl_example example;
-    uint32_t start;
-    int last;
-
-    if (tfl_dataset_get(&node->dataset, 0, job->order.at, &example) != 0) {
-        return refuse(node, TFL_ERROR_SAMPLE, job->order.at);
-    }
-    start = tfl_ticks(port);
-    job->loss += tfl_head_step(&node->head, example.embedding, example.label, job->rate, job->rate_shift).loss;
-    job->done++;
-    last = job->done == node->dataset.samples[0];
-    if (last || job->done % TFL_HEAD_CLAMP_STEPS == 0u) {
-        tfl_head_clamp(&node->head);
-    }
-    tfl_meter_add(&job->meter, port, start);
-    tfl_order_next(&job->order);
-    if (last) {
-        job->epoch++;
-        if (job->epoch == job->epochs) {
-            return train_end(node);
-        }
-        epoch_start(node);
-    }
-    return LATER;
-}
-
-static int on_collect(struct tfl_node *node)
-{
-    struct tfl_msg_collect collect;
-    struct tfl_msg_delta delta = {.samples = node->dataset.samples[0]};
-    uint32_t bytes;
-    int status;
-
-    if (tfl_collect_decode(&collect, node->session.content, node->session.length) != 0) {
-        return TFL_ERROR_LENGTH;
-    }
-    if (collect.tensor != 0u || collect.seed == 0u) {
-        return refuse(node, TFL_ERROR_ARGUMENT, collect.tensor);
-    }
-    if (collect.shift > TFL_HEAD_MAX_DELTA_SHIFT) {
-        return refuse(node, TFL_ERROR_ARGUMENT, collect.shift);
-    }
-    if (node->state != TRAINED || collect.round != node->round) {
-        return refuse(node, TFL_ERROR_STATE, node->round);
-    }
-    status = tfl_keep_broadcast(node, collect.round);
-    if (status < 0) {
-        return status;
-    }
-    delta.round = collect.round;
-    bytes = tfl_delta_encode(&delta, node->session.body);
-    tfl_head_delta(&node->head, collect.shift, collect.seed, node->session.body + bytes);
-    return (int)(bytes + tfl_head_count(node->head.format));
 }
 
 static int evaluate_end(struct tfl_node *node)
@@ -251,18 +80,18 @@ static int on_evaluate(struct tfl_node *node)
         return TFL_ERROR_LENGTH;
     }
     if (evaluate.split >= TFL_SPLITS) {
-        return refuse(node, TFL_ERROR_ARGUMENT, evaluate.split);
+        return tfl_refuse(node, TFL_ERROR_ARGUMENT, evaluate.split);
     }
     if (evaluate.source > 1u) {
-        return refuse(node, TFL_ERROR_ARGUMENT, evaluate.source);
+        return tfl_refuse(node, TFL_ERROR_ARGUMENT, evaluate.source);
     }
-    if (evaluate.source == 1u && node->state == SPOILED) {
+    if (evaluate.source == 1u && node->state == TFL_SPOILED) {
         return TFL_ERROR_STATE;
     }
-    job_start(node, TFL_MESSAGE_EVALUATE);
+    tfl_job_start(node, TFL_MESSAGE_EVALUATE);
     node->job.split = evaluate.split;
     node->job.trained = evaluate.source;
-    return node->dataset.samples[evaluate.split] == 0u ? evaluate_end(node) : LATER;
+    return node->dataset.samples[evaluate.split] == 0u ? evaluate_end(node) : TFL_LATER;
 }
 
 static int evaluate_poll(struct tfl_node *node)
@@ -272,13 +101,16 @@ static int evaluate_poll(struct tfl_node *node)
     struct tfl_outcome outcome;
 
     if (tfl_dataset_get(&node->dataset, job->split, job->done, &example) != 0) {
-        return refuse(node, TFL_ERROR_SAMPLE, job->done);
+        return tfl_refuse(node, TFL_ERROR_SAMPLE, job->done);
     }
     outcome = tfl_head_evaluate(&node->head, example.embedding, example.label, job->trained);
     job->loss += outcome.loss;
     job->right += outcome.right;
     job->done++;
-    return job->done == node->dataset.samples[job->split] ? evaluate_end(node) : LATER;
+    if (job->done < node->dataset.samples[job->split]) {
+        return TFL_LATER;
+    }
+    return job->type == TFL_MESSAGE_OFFER ? tfl_round_offered(node) : evaluate_end(node);
 }
 
 static int on_pull(struct tfl_node *node)
@@ -289,7 +121,7 @@ static int on_pull(struct tfl_node *node)
     if (node->session.length != TFL_PULL_BYTES) {
         return TFL_ERROR_LENGTH;
     }
-    if (node->state == SPOILED) {
+    if (node->state == TFL_SPOILED) {
         return TFL_ERROR_STATE;
     }
     bytes = tfl_weights_encode(&weights, node->session.body);
@@ -307,7 +139,7 @@ static int on_infer(struct tfl_node *node)
 
     if (tfl_infer_decode(&infer, node->session.content, node->session.length) != 0 ||
         infer.input_count != model->input_bytes) {
-        return refuse(node, TFL_ERROR_LENGTH, model->input_bytes);
+        return tfl_refuse(node, TFL_ERROR_LENGTH, model->input_bytes);
     }
     memcpy(arena + model->input_offset, infer.input, model->input_bytes);
     start = tfl_ticks(node->dataset.port);
@@ -326,19 +158,19 @@ static int on_feed(struct tfl_node *node)
 
     if (tfl_feed_decode(&feed, node->session.content, node->session.length) != 0 ||
         feed.input_count != model->input_bytes) {
-        return refuse(node, TFL_ERROR_LENGTH, model->input_bytes);
+        return tfl_refuse(node, TFL_ERROR_LENGTH, model->input_bytes);
     }
     if (feed.split >= TFL_SPLITS) {
-        return refuse(node, TFL_ERROR_ARGUMENT, feed.split);
+        return tfl_refuse(node, TFL_ERROR_ARGUMENT, feed.split);
     }
     if (feed.label >= model->head->classes) {
-        return refuse(node, TFL_ERROR_ARGUMENT, feed.label);
+        return tfl_refuse(node, TFL_ERROR_ARGUMENT, feed.label);
     }
     if (node->dataset.port->sample != 0) {
         return TFL_ERROR_STATE;
     }
     if (tfl_dataset_feed(&node->dataset, feed.split, feed.label, feed.input) != 0) {
-        return refuse(node, TFL_ERROR_SPACE, node->dataset.slot_count);
+        return tfl_refuse(node, TFL_ERROR_SPACE, node->dataset.slot_count);
     }
     fed.train_samples = node->dataset.samples[0];
     fed.test_samples = node->dataset.samples[1];
@@ -351,9 +183,10 @@ static const struct request {
     int (*handle)(struct tfl_node *node);
 } requests[] = {
     {TFL_MESSAGE_HELLO, TFL_MESSAGE_WELCOME, 0, on_hello},
-    {TFL_MESSAGE_HEAD, TFL_MESSAGE_DONE, 1, on_head},
-    {TFL_MESSAGE_TRAIN, TFL_MESSAGE_TRAINED, 2, on_train},
-    {TFL_MESSAGE_COLLECT, TFL_MESSAGE_DELTA, 1, on_collect},
+    {TFL_MESSAGE_HEAD, TFL_MESSAGE_DONE, 1, tfl_round_head},
+    {TFL_MESSAGE_OFFER, TFL_MESSAGE_OFFERED, 2, tfl_round_offer},
+    {TFL_MESSAGE_TRAIN, TFL_MESSAGE_TRAINED, 2, tfl_round_train},
+    {TFL_MESSAGE_COLLECT, TFL_MESSAGE_DELTA, 1, tfl_round_collect},
     {TFL_MESSAGE_EVALUATE, TFL_MESSAGE_EVALUATED, 2, on_evaluate},
     {TFL_MESSAGE_PULL, TFL_MESSAGE_WEIGHTS, 1, on_pull},
     {TFL_MESSAGE_INFER, TFL_MESSAGE_INFERRED, 0, on_infer},
@@ -367,7 +200,7 @@ static int handle(struct tfl_node *node, const struct request *request)
         return TFL_ERROR_STATE;
     }
     if (request->needs >= 2u && tfl_dataset_mismatch(&node->dataset)) {
-        return refuse(node, TFL_ERROR_SAMPLE, node->dataset.port->sample_bytes);
+        return tfl_refuse(node, TFL_ERROR_SAMPLE, node->dataset.port->sample_bytes);
     }
     return request->handle(node);
 }
@@ -379,7 +212,7 @@ static int conclude(struct tfl_node *node, uint8_t reply, int result)
     uint32_t length = (uint32_t)result;
     int sent;
 
-    if (result == LATER) {
+    if (result == TFL_LATER) {
         return 1;
     }
     if (result < 0) {
@@ -403,12 +236,13 @@ static int on_request(struct tfl_node *node, uint8_t type)
             return conclude(node, requests[i].reply, handle(node, &requests[i]));
         }
     }
-    return conclude(node, 0, refuse(node, TFL_ERROR_TYPE, type));
+    return conclude(node, 0, tfl_refuse(node, TFL_ERROR_TYPE, type));
 }
 
 int tfl_node_poll(struct tfl_node *node)
 {
     int type = tfl_session_poll(&node->session);
+    uint8_t reply;
 
     if (type < 0) {
         return type;
@@ -423,9 +257,10 @@ int tfl_node_poll(struct tfl_node *node)
         return 0;
     }
     if (node->job.type == TFL_MESSAGE_TRAIN) {
-        return conclude(node, TFL_MESSAGE_TRAINED, train_poll(node));
+        return conclude(node, TFL_MESSAGE_TRAINED, tfl_round_poll(node));
     }
-    return conclude(node, TFL_MESSAGE_EVALUATED, evaluate_poll(node));
+    reply = node->job.type == TFL_MESSAGE_OFFER ? TFL_MESSAGE_OFFERED : TFL_MESSAGE_EVALUATED; /* of this job, over or not */
+    return conclude(node, reply, evaluate_poll(node));
 }
 
 static uint32_t largest_body(const struct tfl_model *model)
@@ -434,7 +269,7 @@ static uint32_t largest_body(const struct tfl_model *model)
     uint32_t largest = TFL_WELCOME_BYTES;
     const uint32_t bodies[] = {
         TFL_TRAIN_BYTES + 2u * count,
-        TFL_DELTA_BYTES + count,
+        TFL_DELTA_BYTES + count + (count + 7u) / 8u + 1u, /* a value, a bit in a bitmap, the header byte */
         TFL_FEED_BYTES + model->input_bytes,
         TFL_INFERRED_BYTES + model->output_bytes,
     };
@@ -467,6 +302,7 @@ int tfl_node_init(struct tfl_node *node, const struct tfl_node_config *config)
     node->head.broadcast = config->broadcast;
     node->head.logits = config->logits;
     node->head.features = config->features;
+    node->head.residual = config->residual;
     status = tfl_store_mount(&node->store, config->port, format != 0 ? 2u * tfl_head_count(format) : 0u);
     if (status == 0) {
         status = tfl_store_key(&node->store, key);
@@ -479,6 +315,10 @@ int tfl_node_init(struct tfl_node *node, const struct tfl_node_config *config)
         return 0;
     }
     tfl_head_reset(&node->head);
+    if (node->head.residual != 0) {
+        memset(node->head.residual, 0, 4u * tfl_head_count(format));
+        tfl_store_extend(&node->store, tfl_keep_bytes(node)); /* without room the residual is lost by a reset */
+    }
     return tfl_keep_restore(node);
 }
 

@@ -30,11 +30,11 @@ struct record {
     struct tfl_kept kept;
 };
 
-/* Where the payload of a new record comes from: memory, or the record before it. */
+/* Where the payload of a new record comes from: the caller, or (without one) the record before it. */
 struct source {
-    const uint8_t *head, *residual;
+    tfl_store_give give;
+    void *context;
     uint32_t flash_at;
-    int copies;
 };
 
 static int flash_read(const struct tfl_store *s, uint32_t at, uint8_t *data, uint32_t size)
@@ -165,15 +165,12 @@ static int find_record(const struct tfl_store *s, unsigned slot, struct record *
     return sealed(s, slot_at(s, slot), RECORD_MAGIC, HEADER_BYTES + payload_bytes(&r->kept));
 }
 
-static int fetch(const struct tfl_store *s, const struct source *source, const struct tfl_kept *kept, uint32_t offset,
-                 uint8_t *piece, uint32_t size)
+static int fetch(const struct tfl_store *s, const struct source *source, uint32_t offset, uint8_t *piece, uint32_t size)
 {
-    if (source->copies) {
+    if (source->give == 0) {
         return flash_read(s, source->flash_at + offset, piece, size);
     }
-    for (uint32_t i = 0; i < size; i++, offset++) {
-        piece[i] = offset < kept->head_bytes ? source->head[offset] : source->residual[offset - kept->head_bytes];
-    }
+    source->give(source->context, offset, piece, size);
     return 0;
 }
 
@@ -187,7 +184,7 @@ static int program_payload(const struct tfl_store *s, uint32_t at, const struct 
     for (uint32_t offset = 0; status == 0 && offset < size; offset += take) {
         take = size - offset < PIECE_BYTES ? size - offset : PIECE_BYTES;
         memset(piece, ERASED, sizeof piece);
-        status = fetch(s, source, kept, offset, piece, take);
+        status = fetch(s, source, offset, piece, take);
         *crc = tfl_crc32(*crc, piece, take);
         if (status == 0) {
             status = flash_program(s, at + offset, piece, whole_words(take));
@@ -256,7 +253,7 @@ static int count_boot(struct tfl_store *s, const struct record *newest)
     uint32_t start = slot_at(s, s->slot), payload_at = start + PAYLOAD_AT;
     uint32_t marks_at = payload_at + whole_words(payload_bytes(&newest->kept));
     uint32_t end = start + record_pages(s, &newest->kept) * page_bytes(s), at;
-    struct source source = {.flash_at = payload_at, .copies = 1};
+    struct source source = {.flash_at = payload_at};
     int status = find_mark(s, marks_at, end, &at);
 
     if (status != 0) {
@@ -345,9 +342,16 @@ int tfl_store_read(const struct tfl_store *s, uint32_t offset, uint8_t *data, ui
     return flash_read(s, slot_at(s, s->slot) + PAYLOAD_AT + offset, data, size);
 }
 
-int tfl_store_write(struct tfl_store *s, const struct tfl_kept *kept, const uint8_t *head, const uint8_t *residual)
+void tfl_store_extend(struct tfl_store *s, uint32_t payload)
 {
-    struct source source = {.head = head, .residual = residual};
+    if (s->capacity != 0u && payload > s->capacity && payload <= room(s)) {
+        s->capacity = payload;
+    }
+}
+
+int tfl_store_write(struct tfl_store *s, const struct tfl_kept *kept, tfl_store_give give, void *context)
+{
+    struct source source = {.give = give, .context = context};
 
     if (s->capacity == 0u) {
         return TFL_ERROR_STORE;

@@ -23,8 +23,11 @@ struct tfl_kept {
     uint8_t model[TFL_MODEL_HASH_BYTES];
     uint32_t round;
     uint32_t head_bytes;     /* the broadcast head, int16 little-endian in wire order */
-    uint32_t residual_bytes; /* of error feedback, behind the head; 0: none */
+    uint32_t residual_bytes; /* of what error feedback keeps, behind the head; 0: none */
 };
+
+/* Writes `size` bytes of a payload, from `offset` on, to data. */
+typedef void (*tfl_store_give)(void *context, uint32_t offset, uint8_t *data, uint32_t size);
 
 /* Finds the newest record that is whole and counts the boot; payload: bytes that the records of this board may have.
    Flash with slots too small for them leaves capacity 0; boots and the key are still kept where a page will do. 0, or
@@ -37,9 +40,13 @@ int tfl_store_find(const struct tfl_store *store, struct tfl_kept *kept) TFL_CHE
 /* Bytes of the newest record's payload (head, then residual). 0 or TFL_ERROR_STORE. */
 int tfl_store_read(const struct tfl_store *store, uint32_t offset, uint8_t *data, uint32_t size) TFL_CHECKED;
 
-/* Writes a record in place of the older one; a power cut at any moment leaves the newest one or this.
-   0, TFL_ERROR_STORE, or TFL_ERROR_SPACE where it is larger than capacity. */
-int tfl_store_write(struct tfl_store *store, const struct tfl_kept *kept, const uint8_t *head, const uint8_t *residual)
+/* Lets records have a larger payload than was mounted for, if the slots have room; else all is as before. */
+void tfl_store_extend(struct tfl_store *store, uint32_t payload);
+
+/* Writes a record in place of the older one; a power cut at any moment leaves the newest one or this. The payload is
+   asked of `give` from its first byte to its last, once. 0, TFL_ERROR_STORE, or TFL_ERROR_SPACE where it is larger than
+   capacity. */
+int tfl_store_write(struct tfl_store *store, const struct tfl_kept *kept, tfl_store_give give, void *context)
     TFL_CHECKED;
 
 /* The board's key of 32 bytes; 1: there is one, 0: none; TFL_ERROR_STORE: nobody knows. */

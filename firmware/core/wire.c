@@ -104,13 +104,15 @@ uint32_t tfl_welcome_encode(const struct tfl_msg_welcome *m, uint8_t *body)
 
 int tfl_head_decode(struct tfl_msg_head *m, const uint8_t *body, uint32_t length)
 {
-    if (length < TFL_HEAD_BYTES || (length - TFL_HEAD_BYTES) % 2u != 0u) {
+    if (length < TFL_HEAD_BYTES) {
         return TFL_ERROR_LENGTH;
     }
     m->round = tfl_load32_le(body + 0);
     m->keep = body[4];
+    m->taken = tfl_load32_le(body + 5);
+    m->coding = body[9];
     m->weights = body + TFL_HEAD_BYTES;
-    m->weights_count = (length - TFL_HEAD_BYTES) / 2u;
+    m->weights_count = length - TFL_HEAD_BYTES;
     return TFL_OK;
 }
 
@@ -118,22 +120,28 @@ uint32_t tfl_head_encode(const struct tfl_msg_head *m, uint8_t *body)
 {
     tfl_store32_le(body + 0, m->round);
     body[4] = m->keep;
+    tfl_store32_le(body + 5, m->taken);
+    body[9] = m->coding;
     return TFL_HEAD_BYTES;
 }
 
 int tfl_train_decode(struct tfl_msg_train *m, const uint8_t *body, uint32_t length)
 {
-    if (length < TFL_TRAIN_BYTES || (length - TFL_TRAIN_BYTES) % 2u != 0u) {
+    if (length < TFL_TRAIN_BYTES) {
         return TFL_ERROR_LENGTH;
     }
     m->round = tfl_load32_le(body + 0);
     m->seed = tfl_load32_le(body + 4);
     m->board = tfl_load32_le(body + 8);
-    m->epochs = tfl_load16_le(body + 12);
-    m->rate = tfl_load16_le(body + 14);
-    m->shift = body[16];
+    m->taken = tfl_load32_le(body + 12);
+    m->epochs = tfl_load16_le(body + 16);
+    m->rate = tfl_load16_le(body + 18);
+    m->shift = body[20];
+    m->pull = tfl_load16_le(body + 21);
+    m->feedback = body[23];
+    m->coding = body[24];
     m->weights = body + TFL_TRAIN_BYTES;
-    m->weights_count = (length - TFL_TRAIN_BYTES) / 2u;
+    m->weights_count = length - TFL_TRAIN_BYTES;
     return TFL_OK;
 }
 
@@ -142,9 +150,13 @@ uint32_t tfl_train_encode(const struct tfl_msg_train *m, uint8_t *body)
     tfl_store32_le(body + 0, m->round);
     tfl_store32_le(body + 4, m->seed);
     tfl_store32_le(body + 8, m->board);
-    tfl_store16_le(body + 12, m->epochs);
-    tfl_store16_le(body + 14, m->rate);
-    body[16] = m->shift;
+    tfl_store32_le(body + 12, m->taken);
+    tfl_store16_le(body + 16, m->epochs);
+    tfl_store16_le(body + 18, m->rate);
+    body[20] = m->shift;
+    tfl_store16_le(body + 21, m->pull);
+    body[23] = m->feedback;
+    body[24] = m->coding;
     return TFL_TRAIN_BYTES;
 }
 
@@ -155,11 +167,14 @@ int tfl_trained_decode(struct tfl_msg_trained *m, const uint8_t *body, uint32_t 
     }
     m->samples = tfl_load32_le(body + 0);
     m->max_delta = tfl_load32_le(body + 4);
-    m->loss = tfl_load16_le(body + 8);
-    m->embeddings = tfl_load32_le(body + 10);
-    m->embed_ticks = tfl_load32_le(body + 14);
-    m->steps = tfl_load32_le(body + 18);
-    m->step_ticks = tfl_load32_le(body + 22);
+    m->mean_delta = tfl_load32_le(body + 8);
+    m->loss = tfl_load16_le(body + 12);
+    m->first_loss = body[14];
+    m->embeddings = tfl_load32_le(body + 15);
+    m->embed_ticks = tfl_load32_le(body + 19);
+    m->steps = tfl_load32_le(body + 23);
+    m->step_ticks = tfl_load32_le(body + 27);
+    m->cluster = body[31];
     return TFL_OK;
 }
 
@@ -167,11 +182,14 @@ uint32_t tfl_trained_encode(const struct tfl_msg_trained *m, uint8_t *body)
 {
     tfl_store32_le(body + 0, m->samples);
     tfl_store32_le(body + 4, m->max_delta);
-    tfl_store16_le(body + 8, m->loss);
-    tfl_store32_le(body + 10, m->embeddings);
-    tfl_store32_le(body + 14, m->embed_ticks);
-    tfl_store32_le(body + 18, m->steps);
-    tfl_store32_le(body + 22, m->step_ticks);
+    tfl_store32_le(body + 8, m->mean_delta);
+    tfl_store16_le(body + 12, m->loss);
+    body[14] = m->first_loss;
+    tfl_store32_le(body + 15, m->embeddings);
+    tfl_store32_le(body + 19, m->embed_ticks);
+    tfl_store32_le(body + 23, m->steps);
+    tfl_store32_le(body + 27, m->step_ticks);
+    body[31] = m->cluster;
     return TFL_TRAINED_BYTES;
 }
 
@@ -184,6 +202,8 @@ int tfl_collect_decode(struct tfl_msg_collect *m, const uint8_t *body, uint32_t 
     m->tensor = body[4];
     m->shift = body[5];
     m->seed = tfl_load32_le(body + 6);
+    m->codec = body[10];
+    m->count = tfl_load16_le(body + 11);
     return TFL_OK;
 }
 
@@ -193,6 +213,8 @@ uint32_t tfl_collect_encode(const struct tfl_msg_collect *m, uint8_t *body)
     body[4] = m->tensor;
     body[5] = m->shift;
     tfl_store32_le(body + 6, m->seed);
+    body[10] = m->codec;
+    tfl_store16_le(body + 11, m->count);
     return TFL_COLLECT_BYTES;
 }
 
@@ -203,7 +225,7 @@ int tfl_delta_decode(struct tfl_msg_delta *m, const uint8_t *body, uint32_t leng
     }
     m->round = tfl_load32_le(body + 0);
     m->samples = tfl_load32_le(body + 4);
-    m->deltas = (const int8_t *)(body + TFL_DELTA_BYTES);
+    m->deltas = body + TFL_DELTA_BYTES;
     m->deltas_count = length - TFL_DELTA_BYTES;
     return TFL_OK;
 }
@@ -348,6 +370,46 @@ uint32_t tfl_enrol_encode(const struct tfl_msg_enrol *m, uint8_t *body)
 {
     memcpy(body + 0, m->key, sizeof m->key);
     return TFL_ENROL_BYTES;
+}
+
+int tfl_offer_decode(struct tfl_msg_offer *m, const uint8_t *body, uint32_t length)
+{
+    if (length < TFL_OFFER_BYTES) {
+        return TFL_ERROR_LENGTH;
+    }
+    m->round = tfl_load32_le(body + 0);
+    m->taken = tfl_load32_le(body + 4);
+    m->cluster = body[8];
+    m->coding = body[9];
+    m->weights = body + TFL_OFFER_BYTES;
+    m->weights_count = length - TFL_OFFER_BYTES;
+    return TFL_OK;
+}
+
+uint32_t tfl_offer_encode(const struct tfl_msg_offer *m, uint8_t *body)
+{
+    tfl_store32_le(body + 0, m->round);
+    tfl_store32_le(body + 4, m->taken);
+    body[8] = m->cluster;
+    body[9] = m->coding;
+    return TFL_OFFER_BYTES;
+}
+
+int tfl_offered_decode(struct tfl_msg_offered *m, const uint8_t *body, uint32_t length)
+{
+    if (length != TFL_OFFERED_BYTES) {
+        return TFL_ERROR_LENGTH;
+    }
+    m->samples = tfl_load32_le(body + 0);
+    m->loss = tfl_load16_le(body + 4);
+    return TFL_OK;
+}
+
+uint32_t tfl_offered_encode(const struct tfl_msg_offered *m, uint8_t *body)
+{
+    tfl_store32_le(body + 0, m->samples);
+    tfl_store16_le(body + 4, m->loss);
+    return TFL_OFFERED_BYTES;
 }
 
 int tfl_error_decode(struct tfl_msg_error *m, const uint8_t *body, uint32_t length)

@@ -30,14 +30,18 @@ static void arrays(const uint8_t *body, uint32_t length)
 {
     struct tfl_msg_head head;
     struct tfl_msg_train train;
+    struct tfl_msg_offer offer;
     struct tfl_msg_infer infer;
     struct tfl_msg_feed feed;
 
     if (tfl_head_decode(&head, body, length) == 0) {
-        touch(head.weights, 2u * head.weights_count);
+        touch(head.weights, head.weights_count);
     }
     if (tfl_train_decode(&train, body, length) == 0) {
-        touch(train.weights, 2u * train.weights_count);
+        touch(train.weights, train.weights_count);
+    }
+    if (tfl_offer_decode(&offer, body, length) == 0) {
+        touch(offer.weights, offer.weights_count);
     }
     if (tfl_infer_decode(&infer, body, length) == 0) {
         touch((const uint8_t *)infer.input, infer.input_count);

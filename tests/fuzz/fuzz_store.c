@@ -88,6 +88,11 @@ static void mount(void)
     }
 }
 
+static void give(void *context, uint32_t offset, uint8_t *data, uint32_t size)
+{
+    memcpy(data, (const uint8_t *)context + offset, size);
+}
+
 static void write_record(void)
 {
     static uint8_t payload[2u * 256u];
@@ -101,7 +106,7 @@ static void write_record(void)
     if (kept.head_bytes + kept.residual_bytes <= PAYLOAD) {
         run.new_record = kept.round;
     }
-    if (tfl_store_write(&run.store, &kept, payload, payload + kept.head_bytes) == 0) {
+    if (tfl_store_write(&run.store, &kept, give, payload) == 0) {
         run.record = kept.round;
     }
 }

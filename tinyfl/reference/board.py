@@ -10,9 +10,23 @@ import numpy.typing as npt
 from tinyfl.errors import BoardError, DataError
 from tinyfl.graph import Graph, HeadFormat
 from tinyfl.image import MAX_SAMPLES
+from tinyfl.reference import codec as coding
 from tinyfl.reference import embed, run
-from tinyfl.reference.head import MAX_DELTA_SHIFT, MAX_WEIGHT, RATE_SHIFTS, TwinHead, round_delta
-from tinyfl.wire.messages import PROTOCOL, SCHEMA, STATUS_TEXT, Delta, Evaluated, Status, Trained, Welcome
+from tinyfl.reference.codec import DENSE, Codec
+from tinyfl.reference.fixed import Int64
+from tinyfl.reference.head import MAX_WEIGHT, RATE_SHIFTS, TwinHead, spread
+from tinyfl.wire.messages import (
+    PROTOCOL,
+    SCHEMA,
+    STATUS_TEXT,
+    Delta,
+    Evaluated,
+    Feature,
+    Offered,
+    Status,
+    Trained,
+    Welcome,
+)
 
 Int8 = npt.NDArray[np.int8]
 Int16 = npt.NDArray[np.int16]
@@ -40,6 +54,12 @@ class TwinBoard:
         self._labels = tuple(_labels(head, x, y) for x, y in ((x_train, y_train), (x_test, y_test)))
         self._embeddings = (embed(graph, x_train), embed(graph, x_test))
         self._round, self._trained, self._embedded = 0, False, False
+        self._feedback, self._stream = False, 1
+        self._best: tuple[int, int, Int64] | None = None  # loss, cluster, master weights: of those offered, not trained
+        self._cluster = 0  # of the offered head that was trained; 0 of any other
+        self._residual: Int64 = np.zeros(head.initial.size, np.int64)
+        self._residual_round = 0  # the residual is the one after this round; 0: zeros
+        self._pending: tuple[int, Int64] | None = None  # the round of the last update, and what it left of v
 
     def hello(self, deadline: float | None = None) -> Welcome:
         """Who the board is."""
@@ -53,7 +73,7 @@ class TwinBoard:
             device=hashlib.sha256(self._name.encode()).digest()[:8],
             model=self._digest,
             name=self._name,
-            features=0,
+            features=int(Feature.FEEDBACK | Feature.CODECS | Feature.PROXIMAL | Feature.CLUSTERS),
             chunk=0,
             window=0,
             tick_numerator=0,
@@ -72,11 +92,41 @@ class TwinBoard:
             proof=bytes(16),
         )
 
-    def load(self, round: int, weights: Int16, *, keep: bool = False, deadline: float | None = None) -> None:
+    def load(
+        self,
+        round: int,
+        weights: Int16,
+        *,
+        keep: bool = False,
+        taken: int = 0,
+        downlink: str = "int16",
+        deadline: float | None = None,
+    ) -> None:
         """Takes a head (P,) in wire order; without a store there is nothing to ``keep`` it in."""
-        self._check_weights(weights)
-        self._head.load(weights)
+        self._settle(taken)
+        self._load(weights)
         self._round, self._trained = round, False
+
+    def offer(
+        self,
+        round: int,
+        cluster: int,
+        weights: Int16,
+        *,
+        taken: int = 0,
+        downlink: str = "int16",
+        deadline: float | None = None,
+    ) -> Offered:
+        """Measures a cluster's head (P,) on the training split; ``train`` without weights starts from the best one."""
+        self._settle(taken)
+        best = self._best if round == self._round else None
+        self._load(weights)
+        _, loss = self._head.evaluate(self._embeddings[0], self._labels[0], False)
+        if best is None or loss < best[0]:
+            best = loss, cluster, self._head.master
+        self._best, self._head.master = best, best[2]
+        self._round, self._trained = round, False
+        return Offered(len(self._labels[0]), loss)
 
     def train(
         self,
@@ -88,35 +138,89 @@ class TwinBoard:
         shift: int,
         weights: Int16 | None = None,
         *,
+        taken: int = 0,
+        feedback: bool = False,
+        pull: int = 0,
+        downlink: str = "int16",
         deadline: float | None = None,
     ) -> Trained:
-        """Trains the master weights on the training split, from ``weights`` if they are given."""
+        """Trains the master weights on the training split, from ``weights`` if they are given.
+
+        ``taken``: the last round in which this board's update counted. ``feedback``: with the residual after it.
+        ``pull``: of FedProx (``reference.head.pull``).
+        """
         if epochs < 1 or not 1 << 14 <= rate <= 1 << 15 or not RATE_SHIFTS[0] <= shift <= RATE_SHIFTS[1]:
             raise _refusal(Status.ERROR_ARGUMENT)
+        if not 0 <= pull < 1 << 16 or (feedback and round == 0):
+            raise _refusal(Status.ERROR_ARGUMENT)
+        self._settle(taken)
+        if feedback:
+            self._recall(taken)
         if weights is not None and weights.size:
-            self._check_weights(weights)
-            self._head.load(weights)
-        labels = self._labels[0]
-        loss = self._head.train(self._embeddings[0], labels, (seed, round, board), epochs, (rate, shift))
+            self._load(weights)
+        elif self._best is not None:
+            self._cluster = self._best[1]
+            self._head.choose()
+        self._best, labels = None, self._labels[0]
+        loss = self._head.train(self._embeddings[0], labels, (seed, round, board), epochs, (rate, shift), pull)
         self._round, self._trained = round, True
+        self._feedback, self._stream = feedback, coding.stream(seed, round)
         embeddings, self._embedded = 0 if self._embedded else len(labels), True
+        v = self._values()
         return Trained(
             samples=len(labels),
-            max_delta=self._head.max_delta(),
+            max_delta=int(np.abs(v).max()),
+            mean_delta=coding.mean_magnitude(v),
             loss=loss,
+            first_loss=self._head.first_loss,
             embeddings=embeddings,
             embed_ticks=0,
             steps=epochs * len(labels),
             step_ticks=0,
+            cluster=self._cluster,
         )
 
-    def collect(self, round: int, shift: int, seed: int, *, deadline: float | None = None) -> Delta:
-        """The trained head's delta in units of 2^shift."""
-        if not 0 <= shift <= MAX_DELTA_SHIFT or seed == 0:
+    def collect(
+        self, round: int, shift: int, seed: int, *, codec: Codec = DENSE, deadline: float | None = None
+    ) -> Delta:
+        """The update in units of 2^shift; ``codec.feedback`` is what TRAIN said."""
+        learns = self._head.learns
+        known = coding.from_code(codec.code, codec.count, int(learns.sum()), self._feedback)
+        if known is None or not 0 <= shift <= coding.MAX_SHIFTS[known.level] or seed == 0:
             raise _refusal(Status.ERROR_ARGUMENT)
         if not self._trained or round != self._round:
             raise _refusal(Status.ERROR_STATE)
-        return Delta(round, len(self._labels[0]), round_delta(self._head.delta(), shift, seed))
+        sent = coding.encode(known, self._values(), shift, seed, self._stream)
+        if self._feedback:
+            self._pending = round, spread(sent.rest, learns)
+        return Delta(round, len(self._labels[0]), sent.payload)
+
+    @property
+    def residual(self) -> Int64:
+        """What the updates that counted left out (P,), in master units."""
+        return self._residual.copy()
+
+    def delta(self) -> Int64:
+        """What was learned since the last head (P,), in master units."""
+        return self._head.delta()
+
+    def _values(self) -> Int64:
+        """v of the weights that learn."""
+        delta = self._head.delta()
+        v = coding.values(delta, self._residual) if self._feedback else delta
+        return v[self._head.learns]
+
+    def _settle(self, taken: int) -> None:
+        """The residual moves on if the last update is the one that the server took; else it is forgotten."""
+        if self._pending is not None and self._pending[0] == taken:
+            self._residual_round, self._residual = self._pending
+        self._pending = None
+
+    def _recall(self, taken: int) -> None:
+        if taken == 0:
+            self._residual, self._residual_round = np.zeros_like(self._residual), 0
+        if taken != self._residual_round:
+            raise _refusal(Status.ERROR_RESIDUAL)
 
     def evaluate(self, split: int, source: int, *, deadline: float | None = None) -> Evaluated:
         """Right answers on a split (0 train, 1 test) of the broadcast (source 0) or the trained head (1)."""
@@ -138,12 +242,14 @@ class TwinBoard:
     def close(self) -> None:
         """Nothing to let go."""
 
-    def _check_weights(self, weights: Int16) -> None:
+    def _load(self, weights: Int16) -> None:
         format = self._head.format
         if weights.shape != ((format.features + 1) * format.classes,):
             raise _refusal(Status.ERROR_LENGTH)
         if np.any(np.abs(weights.astype(np.int64)) > MAX_WEIGHT):
             raise _refusal(Status.ERROR_ARGUMENT)
+        self._head.load(weights)
+        self._best, self._cluster = None, 0
 
 
 def _labels(head: HeadFormat, x: Int8, y: npt.ArrayLike) -> list[int]:

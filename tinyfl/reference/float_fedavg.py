@@ -6,8 +6,9 @@ those of the integer head, so only the arithmetic differs: no rounding of weight
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -35,10 +36,16 @@ def fedavg(head: HeadFormat, clients: Sequence[Client], rounds: int, epochs: int
 
     One client and one round is plain SGD: the local-only and the centralised comparison.
     """
+    return next(islice(trajectory(head, clients, epochs, eta, seed), rounds, None))
+
+
+def trajectory(head: HeadFormat, clients: Sequence[Client], epochs: int, eta: float, seed: int) -> Iterator[Float64]:
+    """The weights (N + 1, C) at the start and after each round, without end."""
     weights = initial(head)
     features = [centre(head, client.embeddings) for client in clients]
     counts = [len(client.labels) for client in clients]
-    for number in range(1, rounds + 1):
+    for number in count(1):
+        yield weights
         trained = []
         for x, client in zip(features, clients, strict=True):
             own = weights.copy()
@@ -47,7 +54,6 @@ def fedavg(head: HeadFormat, clients: Sequence[Client], rounds: int, epochs: int
             trained.append(own)
         if sum(counts):
             weights = np.average(trained, axis=0, weights=counts)
-    return weights
 
 
 def accuracy(head: HeadFormat, weights: Float64, embeddings: Int8, labels: UInt8) -> float:

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from tinyfl.wire.packing import Message
 
-PROTOCOL = 2
-SCHEMA = 0x088B3835
+PROTOCOL = 3
+SCHEMA = 0xC2309517
 UNIT = 64
 DEFAULT_CHUNK = 256
 MAC_BYTES = 16
@@ -38,6 +38,10 @@ class Feature(IntFlag):
 
     AUTH = 1
     STORE = 2
+    FEEDBACK = 4
+    CODECS = 8
+    PROXIMAL = 16
+    CLUSTERS = 32
 
 
 class Status(IntEnum):
@@ -55,6 +59,7 @@ class Status(IntEnum):
     ERROR_SAMPLE = -9
     ERROR_LINK = -10
     ERROR_STORE = -11
+    ERROR_RESIDUAL = -13
     ERROR_KEY = -12
 
 
@@ -71,6 +76,7 @@ STATUS_TEXT = {
     Status.ERROR_SAMPLE: "the board's data source failed",
     Status.ERROR_LINK: "the link failed",
     Status.ERROR_STORE: "the board's store failed, or it has none",
+    Status.ERROR_RESIDUAL: "the board does not hold the residual of error feedback that TRAIN builds on",
     Status.ERROR_KEY: "the board holds a key already",
 }
 
@@ -88,6 +94,7 @@ STATUS_HINT = {
     Status.ERROR_SAMPLE: "check the board's data image or sensor",
     Status.ERROR_LINK: "check the cable, then reset the board",
     Status.ERROR_STORE: "docs/PORTING.md says what a port with a store supplies",
+    Status.ERROR_RESIDUAL: "it was reset and has no store for it: the host has it do the rounds again",
     Status.ERROR_KEY: "use the host that enrolled it, or erase the board's flash",
 }
 
@@ -177,96 +184,128 @@ class Welcome(Message):
 
 @dataclass(frozen=True, eq=False)
 class Head(Message):
-    """A head to measure, int16 in wire order; sets the master weights to it. keep 1: also keep it over a reset, where
-    the board has a store.
+    """A head to measure; sets the master weights to it. keep 1: also keep it over a reset, where the board has a store;
+    taken: as in TRAIN.
     """
 
     NAME: ClassVar[str] = "HEAD"
     TYPE: ClassVar[int] = 0x02
     REPLY: ClassVar[int] = 0x80
-    BYTES: ClassVar[int] = 5
-    FORMAT: ClassVar[str] = "<IB"
-    FIELDS: ClassVar[tuple[str, ...]] = ("round", "keep", "weights")
-    ARRAY: ClassVar[str] = "<i2"
+    BYTES: ClassVar[int] = 10
+    FORMAT: ClassVar[str] = "<IBIB"
+    FIELDS: ClassVar[tuple[str, ...]] = ("round", "keep", "taken", "coding", "weights")
+    ARRAY: ClassVar[str] = "<u1"
 
     round: int
     keep: int
-    weights: npt.NDArray[np.int16]
+    taken: int
+    coding: int
+    weights: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
 class Train(Message):
-    """Trains on the board's own samples, from the broadcast head (int16 in wire order); without weights from where the
-    last TRAIN ended, or from the last HEAD.
+    """Trains on the board's own samples, from the broadcast head; without weights from where the last TRAIN ended, or
+    from the last HEAD. taken: the last round in which the board's update counted (0: none); pull: share of the way
+    back to the broadcast head after every 32nd step and at the end of an epoch, Q16 (0: none); feedback 1: what
+    earlier updates left out is added.
     """
 
     NAME: ClassVar[str] = "TRAIN"
     TYPE: ClassVar[int] = 0x03
     REPLY: ClassVar[int] = 0x83
-    BYTES: ClassVar[int] = 17
-    FORMAT: ClassVar[str] = "<IIIHHB"
-    FIELDS: ClassVar[tuple[str, ...]] = ("round", "seed", "board", "epochs", "rate", "shift", "weights")
-    ARRAY: ClassVar[str] = "<i2"
+    BYTES: ClassVar[int] = 25
+    FORMAT: ClassVar[str] = "<IIIIHHBHBB"
+    FIELDS: ClassVar[tuple[str, ...]] = (
+        "round",
+        "seed",
+        "board",
+        "taken",
+        "epochs",
+        "rate",
+        "shift",
+        "pull",
+        "feedback",
+        "coding",
+        "weights",
+    )
+    ARRAY: ClassVar[str] = "<u1"
 
     round: int
     seed: int
     board: int
+    taken: int
     epochs: int
     rate: int
     shift: int
-    weights: npt.NDArray[np.int16]
+    pull: int
+    feedback: int
+    coding: int
+    weights: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Trained(Message):
-    """Samples of one epoch, max |delta| in master units, mean of (1 - p[label]) over the last epoch in Q15, ticks and
-    how many embeddings and steps they cover.
+    """Samples of one epoch, max and mean |v| in master units (v: the delta, with feedback and the residual), mean of (1
+    - p[label]) over the last epoch in Q15 and over the first in Q8, ticks and how many embeddings and steps they
+    cover; cluster: of the OFFER that it trained from.
     """
 
     NAME: ClassVar[str] = "TRAINED"
     TYPE: ClassVar[int] = 0x83
     REPLY: ClassVar[int] = 0x00
-    BYTES: ClassVar[int] = 26
-    FORMAT: ClassVar[str] = "<IIHIIII"
+    BYTES: ClassVar[int] = 32
+    FORMAT: ClassVar[str] = "<IIIHBIIIIB"
     FIELDS: ClassVar[tuple[str, ...]] = (
         "samples",
         "max_delta",
+        "mean_delta",
         "loss",
+        "first_loss",
         "embeddings",
         "embed_ticks",
         "steps",
         "step_ticks",
+        "cluster",
     )
 
     samples: int
     max_delta: int
+    mean_delta: int
     loss: int
+    first_loss: int
     embeddings: int
     embed_ticks: int
     steps: int
     step_ticks: int
+    cluster: int
 
 
 @dataclass(frozen=True)
 class Collect(Message):
-    """Asks for the delta of the head in units of 2^shift master LSB, stochastically rounded from the seed (never 0)."""
+    """Asks for the update in units of 2^shift master LSB; seed (never 0): of stochastic rounding. codec: bits 0-2 level
+    (0 int8, 1 int4, 2 int2, 3 sign), bits 3-4 selection (0 all, 1 the largest, 2 random), bit 5 entropy coding;
+    count: how many weights are sent, 0 with selection 0.
+    """
 
     NAME: ClassVar[str] = "COLLECT"
     TYPE: ClassVar[int] = 0x04
     REPLY: ClassVar[int] = 0x84
-    BYTES: ClassVar[int] = 10
-    FORMAT: ClassVar[str] = "<IBBI"
-    FIELDS: ClassVar[tuple[str, ...]] = ("round", "tensor", "shift", "seed")
+    BYTES: ClassVar[int] = 13
+    FORMAT: ClassVar[str] = "<IBBIBH"
+    FIELDS: ClassVar[tuple[str, ...]] = ("round", "tensor", "shift", "seed", "codec", "count")
 
     round: int
     tensor: int
     shift: int
     seed: int
+    codec: int
+    count: int
 
 
 @dataclass(frozen=True, eq=False)
 class Delta(Message):
-    """Int8 deltas in wire order."""
+    """The update, coded as it was asked for, of the weights that learn: those that a pruned head holds are left out."""
 
     NAME: ClassVar[str] = "DELTA"
     TYPE: ClassVar[int] = 0x84
@@ -274,11 +313,11 @@ class Delta(Message):
     BYTES: ClassVar[int] = 8
     FORMAT: ClassVar[str] = "<II"
     FIELDS: ClassVar[tuple[str, ...]] = ("round", "samples", "deltas")
-    ARRAY: ClassVar[str] = "<i1"
+    ARRAY: ClassVar[str] = "<u1"
 
     round: int
     samples: int
-    deltas: npt.NDArray[np.int8]
+    deltas: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -421,6 +460,42 @@ class Enrol(Message):
     key: bytes
 
 
+@dataclass(frozen=True, eq=False)
+class Offer(Message):
+    """The head of a cluster, measured on the board's own training samples; the best one of the round, of equals the
+    first, is kept, and a TRAIN without weights starts from it.
+    """
+
+    NAME: ClassVar[str] = "OFFER"
+    TYPE: ClassVar[int] = 0x0A
+    REPLY: ClassVar[int] = 0x8A
+    BYTES: ClassVar[int] = 10
+    FORMAT: ClassVar[str] = "<IIBB"
+    FIELDS: ClassVar[tuple[str, ...]] = ("round", "taken", "cluster", "coding", "weights")
+    ARRAY: ClassVar[str] = "<u1"
+
+    round: int
+    taken: int
+    cluster: int
+    coding: int
+    weights: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Offered(Message):
+    """Mean of (1 - p[label]) in Q15 of the head that was offered, over so many training samples."""
+
+    NAME: ClassVar[str] = "OFFERED"
+    TYPE: ClassVar[int] = 0x8A
+    REPLY: ClassVar[int] = 0x00
+    BYTES: ClassVar[int] = 6
+    FORMAT: ClassVar[str] = "<IH"
+    FIELDS: ClassVar[tuple[str, ...]] = ("samples", "loss")
+
+    samples: int
+    loss: int
+
+
 @dataclass(frozen=True)
 class Done(Message):
     """The request was carried out."""
@@ -467,6 +542,8 @@ MESSAGES: dict[int, type[Message]] = {
         Feed,
         Fed,
         Enrol,
+        Offer,
+        Offered,
         Done,
         Error,
     )

@@ -10,6 +10,10 @@
 #define TFL_MAX_UNITS 1024u /* of one request: its body <= TFL_MAX_UNITS * TFL_UNIT; a bit each */
 #endif
 
+#ifndef TFL_FEEDBACK
+#define TFL_FEEDBACK 1 /* 0: no memory for error feedback, which takes four bytes for each weight of the head */
+#endif
+
 #ifndef TFL_RETAINED
 #define TFL_RETAINED /* attribute of what a reset shall not clear: a section that the start-up code leaves alone */
 #endif

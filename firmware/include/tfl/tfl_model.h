@@ -14,6 +14,7 @@ struct tfl_head_format {
     uint8_t bias_value;     /* value of the bias feature: power of two, 1..128 */
     const int8_t *offset;   /* [N] */
     const int16_t *initial; /* [(N + 1) * C] in wire order: blocks of four classes, each block row by row */
+    const uint8_t *held;    /* null, or a bit for each weight in wire order, from bit 0 on; 1: pruned, does not learn */
 };
 
 struct tfl_model {

@@ -8,18 +8,22 @@
 #include "tfl_model.h"
 #include "tfl_port.h"
 
-/* A feature that is not zero, as training reads it. */
-struct tfl_feature {
-    int16_t value;
-    uint16_t row;
-};
-
 struct tfl_head {
     const struct tfl_head_format *format;
     int32_t *master;
     int16_t *broadcast;
     int32_t *logits;
-    struct tfl_feature *features;
+    uint32_t *features; /* those that are not zero (core/head_block.h) */
+    int32_t *residual;  /* of error feedback; null: this board has no memory for it */
+};
+
+/* An update as COLLECT asked for it; round 0: none was. */
+struct tfl_update {
+    uint32_t round;
+    uint32_t seed, stream; /* of rounding, of the random selection; never 0 */
+    uint16_t count;
+    uint8_t shift, codec;
+    uint8_t feedback; /* as in the TRAIN before it */
 };
 
 /* How often something was done, and the ticks of all times together; it stops before the ticks would wrap. */
@@ -46,13 +50,17 @@ struct tfl_order {
 
 /* A request that takes more than one sample's time. */
 struct tfl_job {
-    uint8_t type; /* TFL_MESSAGE_TRAIN, TFL_MESSAGE_EVALUATE, 0: none */
+    uint8_t type; /* TFL_MESSAGE_TRAIN, TFL_MESSAGE_EVALUATE, TFL_MESSAGE_OFFER, 0: none */
     uint8_t split, trained;
     uint8_t rate_shift;
+    uint8_t cluster;
     uint16_t rate, epochs, epoch;
+    uint16_t pull;   /* of FedProx, Q16; 0: none */
+    uint32_t random; /* of its rounding */
     uint32_t round, seed, board;
     uint32_t done; /* samples of this epoch */
     uint32_t right, loss;
+    uint8_t first_loss; /* of the first epoch, Q8 */
     struct tfl_order order;
     struct tfl_meter meter; /* of the steps */
 };
@@ -64,15 +72,21 @@ struct tfl_node {
     struct tfl_job job;
     struct tfl_store store;
     struct tfl_auth auth;
-    uint32_t round;                   /* of the last HEAD or TRAIN */
+    struct tfl_update update;         /* the last one of these weights */
+    uint32_t round;                   /* of the last HEAD, OFFER or TRAIN */
+    uint32_t stream;                  /* of the last TRAIN's random selection */
+    uint32_t residual_round;          /* the residual is the one after this round; 0: zeros */
     uint32_t kept_round, kept_digest; /* of the head that outlives a reset; zeros: there is none */
     uint32_t hellos;                  /* since the reset: no two get the same nonce */
     uint32_t detail;                  /* of the error that is being found */
     uint8_t state, kept;
+    uint8_t feedback; /* of the last TRAIN */
+    uint8_t cluster;  /* of the head that was chosen of those offered; 0 of any other */
+    uint16_t offered; /* its loss, Q15 */
 };
 
-/* What the caller owns and lends to the node for good. Of a model with N features and C classes of a head; the last four
-   may be null where it has none. */
+/* What the caller owns and lends to the node for good. Of a model with N features and C classes of a head; the last five
+   may be null where it has none, the last one where there is no room for error feedback. */
 struct tfl_node_config {
     const struct tfl_port *port;
     const struct tfl_model *model;
@@ -83,7 +97,8 @@ struct tfl_node_config {
     int32_t *master;              /* [(N + 1) * C] */
     int16_t *broadcast;           /* [(N + 1) * C] */
     int32_t *logits;              /* [C] */
-    struct tfl_feature *features; /* [N + 1] */
+    uint32_t *features;           /* [N + 1] */
+    int32_t *residual;            /* [(N + 1) * C] */
 };
 
 /* 0; TFL_ERROR_SPACE where the body cannot hold every message of the model; TFL_ERROR_STORE where flash is there and fails:

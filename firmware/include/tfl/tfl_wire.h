@@ -7,8 +7,8 @@
 
 #include "tfl_config.h"
 
-#define TFL_PROTOCOL 2u
-#define TFL_SCHEMA 0x088B3835u
+#define TFL_PROTOCOL 3u
+#define TFL_SCHEMA 0xC2309517u
 #define TFL_FRAME_HEADER_BYTES 4u
 #define TFL_UNIT 64u
 #define TFL_MAC_BYTES 16u
@@ -38,6 +38,10 @@
 
 #define TFL_FEATURE_AUTH 1u /* every message after WELCOME carries a MAC: the board holds a key, the host knows it */
 #define TFL_FEATURE_STORE 2u /* the board keeps its head over a reset */
+#define TFL_FEATURE_FEEDBACK 4u /* the board has memory for the residual of error feedback */
+#define TFL_FEATURE_CODECS 8u /* the board knows every codec of COLLECT, not int8 of all weights alone, and every coding of weights */
+#define TFL_FEATURE_PROXIMAL 16u /* the board takes a `pull` in TRAIN */
+#define TFL_FEATURE_CLUSTERS 32u /* the board takes OFFER */
 
 enum tfl_error {
     TFL_OK = 0, /* done */
@@ -52,6 +56,7 @@ enum tfl_error {
     TFL_ERROR_SAMPLE = -9, /* the board's data source failed */
     TFL_ERROR_LINK = -10, /* the link failed */
     TFL_ERROR_STORE = -11, /* the board's store failed, or it has none */
+    TFL_ERROR_RESIDUAL = -13, /* the board does not hold the residual of error feedback that TRAIN builds on */
     TFL_ERROR_KEY = -12, /* the board holds a key already */
 };
 
@@ -72,6 +77,8 @@ enum tfl_message {
     TFL_MESSAGE_FEED = 0x08,
     TFL_MESSAGE_FED = 0x88,
     TFL_MESSAGE_ENROL = 0x09,
+    TFL_MESSAGE_OFFER = 0x0A,
+    TFL_MESSAGE_OFFERED = 0x8A,
     TFL_MESSAGE_DONE = 0x80,
     TFL_MESSAGE_ERROR = 0xFF,
 };
@@ -93,6 +100,8 @@ enum tfl_message {
     X(FEED, feed) \
     X(FED, fed) \
     X(ENROL, enrol) \
+    X(OFFER, offer) \
+    X(OFFERED, offered) \
     X(ERROR, error)
 
 /* CRC-32 (IEEE 802.3, reflected) of size bytes that follow those of which crc is the CRC; 0 to start. */
@@ -145,65 +154,81 @@ struct tfl_msg_welcome {
 int tfl_welcome_decode(struct tfl_msg_welcome *m, const uint8_t *body, uint32_t length) TFL_CHECKED;
 uint32_t tfl_welcome_encode(const struct tfl_msg_welcome *m, uint8_t *body);
 
-/* a head to measure, int16 in wire order; sets the master weights to it. keep 1: also keep it over a reset,
-   where the board has a store */
+/* a head to measure; sets the master weights to it. keep 1: also keep it over a reset, where the board has a
+   store; taken: as in TRAIN */
 struct tfl_msg_head {
     uint32_t round;
     uint8_t keep;
-    const uint8_t *weights; /* little-endian */
+    uint32_t taken;
+    uint8_t coding;
+    const uint8_t *weights;
     uint32_t weights_count;
 };
-#define TFL_HEAD_BYTES 5u
+#define TFL_HEAD_BYTES 10u
 int tfl_head_decode(struct tfl_msg_head *m, const uint8_t *body, uint32_t length) TFL_CHECKED;
 uint32_t tfl_head_encode(const struct tfl_msg_head *m, uint8_t *body);
 
-/* trains on the board's own samples, from the broadcast head (int16 in wire order); without weights from where
-   the last TRAIN ended, or from the last HEAD */
+/* trains on the board's own samples, from the broadcast head; without weights from where the last TRAIN ended,
+   or from the last HEAD. taken: the last round in which the board's update counted (0: none); pull: share of
+   the way back to the broadcast head after every 32nd step and at the end of an epoch, Q16 (0: none); feedback
+   1: what earlier updates left out is added */
 struct tfl_msg_train {
     uint32_t round;
     uint32_t seed;
     uint32_t board;
+    uint32_t taken;
     uint16_t epochs;
     uint16_t rate;
     uint8_t shift;
-    const uint8_t *weights; /* little-endian */
+    uint16_t pull;
+    uint8_t feedback;
+    uint8_t coding;
+    const uint8_t *weights;
     uint32_t weights_count;
 };
-#define TFL_TRAIN_BYTES 17u
+#define TFL_TRAIN_BYTES 25u
 int tfl_train_decode(struct tfl_msg_train *m, const uint8_t *body, uint32_t length) TFL_CHECKED;
 uint32_t tfl_train_encode(const struct tfl_msg_train *m, uint8_t *body);
 
-/* samples of one epoch, max |delta| in master units, mean of (1 - p[label]) over the last epoch in Q15, ticks
-   and how many embeddings and steps they cover */
+/* samples of one epoch, max and mean |v| in master units (v: the delta, with feedback and the residual), mean
+   of (1 - p[label]) over the last epoch in Q15 and over the first in Q8, ticks and how many embeddings and
+   steps they cover; cluster: of the OFFER that it trained from */
 struct tfl_msg_trained {
     uint32_t samples;
     uint32_t max_delta;
+    uint32_t mean_delta;
     uint16_t loss;
+    uint8_t first_loss;
     uint32_t embeddings;
     uint32_t embed_ticks;
     uint32_t steps;
     uint32_t step_ticks;
+    uint8_t cluster;
 };
-#define TFL_TRAINED_BYTES 26u
+#define TFL_TRAINED_BYTES 32u
 int tfl_trained_decode(struct tfl_msg_trained *m, const uint8_t *body, uint32_t length) TFL_CHECKED;
 uint32_t tfl_trained_encode(const struct tfl_msg_trained *m, uint8_t *body);
 
-/* asks for the delta of the head in units of 2^shift master LSB, stochastically rounded from the seed (never 0) */
+/* asks for the update in units of 2^shift master LSB; seed (never 0): of stochastic rounding. codec: bits 0-2
+   level (0 int8, 1 int4, 2 int2, 3 sign), bits 3-4 selection (0 all, 1 the largest, 2 random), bit 5 entropy
+   coding; count: how many weights are sent, 0 with selection 0 */
 struct tfl_msg_collect {
     uint32_t round;
     uint8_t tensor;
     uint8_t shift;
     uint32_t seed;
+    uint8_t codec;
+    uint16_t count;
 };
-#define TFL_COLLECT_BYTES 10u
+#define TFL_COLLECT_BYTES 13u
 int tfl_collect_decode(struct tfl_msg_collect *m, const uint8_t *body, uint32_t length) TFL_CHECKED;
 uint32_t tfl_collect_encode(const struct tfl_msg_collect *m, uint8_t *body);
 
-/* int8 deltas in wire order */
+/* the update, coded as it was asked for, of the weights that learn: those that a pruned head holds are left out */
 struct tfl_msg_delta {
     uint32_t round;
     uint32_t samples;
-    const int8_t *deltas;
+    const uint8_t *deltas;
     uint32_t deltas_count;
 };
 #define TFL_DELTA_BYTES 8u
@@ -290,6 +315,29 @@ struct tfl_msg_enrol {
 #define TFL_ENROL_BYTES 32u
 int tfl_enrol_decode(struct tfl_msg_enrol *m, const uint8_t *body, uint32_t length) TFL_CHECKED;
 uint32_t tfl_enrol_encode(const struct tfl_msg_enrol *m, uint8_t *body);
+
+/* the head of a cluster, measured on the board's own training samples; the best one of the round, of equals the
+   first, is kept, and a TRAIN without weights starts from it */
+struct tfl_msg_offer {
+    uint32_t round;
+    uint32_t taken;
+    uint8_t cluster;
+    uint8_t coding;
+    const uint8_t *weights;
+    uint32_t weights_count;
+};
+#define TFL_OFFER_BYTES 10u
+int tfl_offer_decode(struct tfl_msg_offer *m, const uint8_t *body, uint32_t length) TFL_CHECKED;
+uint32_t tfl_offer_encode(const struct tfl_msg_offer *m, uint8_t *body);
+
+/* mean of (1 - p[label]) in Q15 of the head that was offered, over so many training samples */
+struct tfl_msg_offered {
+    uint32_t samples;
+    uint16_t loss;
+};
+#define TFL_OFFERED_BYTES 6u
+int tfl_offered_decode(struct tfl_msg_offered *m, const uint8_t *body, uint32_t length) TFL_CHECKED;
+uint32_t tfl_offered_encode(const struct tfl_msg_offered *m, uint8_t *body);
 
 /* the request was carried out */
 #define TFL_DONE_BYTES 0u
