@@ -16,56 +16,80 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from tinyfl.errors import ConfigError, ToolError
 from tinyfl_host.artifacts import Artifacts, write_atomically
 from tinyfl_host.boards import BoardSpec, board, project_root
+from tinyfl_host.fit import FitError, Region, misfit, require_fit
 from tinyfl_host.thirdparty import RELEASES, fetch
+
+__all__ = ["FitError", "Region", "build_firmware", "section_sizes", "upload_firmware"]
 
 APPS = {"node": "main", "profile": "profile"}  # firmware/app/<...>.c
 SCONS_PACKAGE = "4.41101.0"  # PlatformIO's number for SCons 4.11.1
 TIMEOUT = 300.0
+SIM = "sim"  # the port of boards in our own process
+LINE = ("session.c", "frame.c", "retained.c")  # of core: firmware/ports/sim/session.c takes their place
+STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-D_POSIX_C_SOURCE=200809L"]
+LIBRARY_FLAGS = ["-O2", "-fPIC", "-fvisibility=hidden"]
 APT = "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi"
-
-
-@dataclass(frozen=True)
-class Region:
-    """A memory of the board that the firmware does not fit."""
-
-    name: str  # FLASH or RAM
-    size: int
-    excess: int
-
-
-class FitError(ToolError):
-    """The firmware does not fit the board: ``regions`` says where and by how much."""
-
-    def __init__(self, message: str, hint: str, regions: tuple[Region, ...]) -> None:
-        super().__init__(message, hint)
-        self.regions = regions
 
 
 def build_firmware(artifacts: Artifacts, env: str, app: str = "node", *, oversize: bool = False) -> Path:
     """``build/<name>/<env>/firmware.elf`` (``profile.elf`` for the app "profile") with a flat ``.bin`` beside it.
 
     Nothing is built again while firmware, board table and model are the same. ``oversize`` links for a board with
-    boundless memory: to measure what does not fit. Raises FitError, or ToolError where a tool is missing or fails.
+    boundless memory: to measure what does not fit. Raises FitError, before anything is compiled where that is certain
+    from the model alone, or ToolError where a tool is missing or fails.
     """
     spec = board(env)
     if app not in APPS or not (project_root() / "firmware" / "ports" / spec.port).is_dir():
         raise ConfigError(f"{env} has no {app} firmware: firmware/ports/{spec.port} is missing", "docs/PORTING.md")
     elf = artifacts.folder / env / (("firmware" if app == "node" else app) + ("-oversize" if oversize else "") + ".elf")
-    inputs = _inputs_hash(artifacts, env, app)
+    inputs = _inputs_hash(artifacts, env, app, artifacts.manifest["optimise"])
     if _is_built(elf, inputs):
         return elf
+    if not oversize:
+        require_fit(artifacts.manifest, spec, app)
     _need_compiler(spec)
     with _lock():
         if not _is_built(elf, inputs):  # by another process while this one waited
-            _put(spec, _run_pio(artifacts, spec, app, oversize), elf, inputs)
+            _place(_run_pio(artifacts, spec, app, oversize), elf, inputs, flatten=bool(spec.cpu))
     return elf
+
+
+def build_library(artifacts: Artifacts) -> Path:
+    """``build/<name>/sim/boards.so``: the core with this model for boards in our own process (firmware/ports/sim).
+
+    By the host's compiler alone; nothing is built again while firmware and model are the same. Raises ToolError.
+    """
+    library = artifacts.folder / SIM / "boards.so"
+    inputs = _inputs_hash(artifacts, SIM, "node", "")
+    if _is_built(library, inputs):
+        return library
+    compiler = os.environ.get("CC", "cc")
+    if shutil.which(compiler) is None:
+        raise ToolError(f"{compiler} is not installed", "apt-get install gcc")
+    with _lock(), tempfile.TemporaryDirectory() as folder:
+        if not _is_built(library, inputs):
+            made = Path(folder) / library.name
+            firmware, foreign = project_root() / "firmware", fetch("monocypher")
+            includes = [f"-I{path}" for path in (firmware / "include", artifacts.sources, foreign)]
+            sources = [*_library_sources(firmware), artifacts.sources / "model.c"]
+            _cc([compiler, *LIBRARY_FLAGS, "-c", "-w", str(foreign / "monocypher.c"), "-o", f"{folder}/monocypher.o"])
+            _cc([compiler, *STRICT, *LIBRARY_FLAGS, "-shared", *includes, *map(str, sources), f"{folder}/monocypher.o",
+                 "-o", str(made)])  # fmt: skip
+            _place(made, library, inputs)
+    return library
+
+
+def _library_sources(firmware: Path) -> list[Path]:
+    """All of core but what makes a line of bytes out of messages."""
+    core = [path for path in sorted((firmware / "core").glob("*.c")) if path.name not in LINE]
+    return [*core, *sorted((firmware / "core/ops").glob("*.c")), *sorted((firmware / f"ports/{SIM}").glob("*.c"))]
 
 
 def _is_built(elf: Path, inputs: str) -> bool:
@@ -73,18 +97,20 @@ def _is_built(elf: Path, inputs: str) -> bool:
     return elf.is_file() and stamp.is_file() and stamp.read_text() == inputs
 
 
-def _put(spec: BoardSpec, built: Path, elf: Path, inputs: str) -> None:
-    """The ELF and its flat image into place; the stamp comes last. A board that runs the old file keeps it."""
-    stamp = elf.with_suffix(".inputs")
+def _place(built: Path, target: Path, inputs: str, flatten: bool = False) -> None:
+    """What was built into place, with a flat image of an ELF; the stamp comes last. Who runs the old file keeps it."""
+    stamp = target.with_suffix(".inputs")
     try:
         stamp.unlink(missing_ok=True)
-        write_atomically(elf, built.read_bytes())
-        elf.chmod(0o755)
-        if spec.cpu:
-            _tool(["arm-none-eabi-objcopy", "-O", "binary", str(elf), str(elf.with_suffix(".bin"))])
+        write_atomically(target, built.read_bytes())
+        target.chmod(0o755)
+        if flatten:
+            _tool(["arm-none-eabi-objcopy", "-O", "binary", str(target), str(target.with_suffix(".bin"))])
         write_atomically(stamp, inputs.encode())
     except OSError as error:
-        raise ConfigError(f"{error.filename or elf}: {error.strerror}", "make room or permit writing there") from error
+        raise ConfigError(
+            f"{error.filename or target}: {error.strerror}", "make room or permit writing there"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -162,6 +188,7 @@ def _run_pio(
         "PLATFORMIO_BUILD_DIR": str(folder),
         "TFL_MODEL_DIR": str(artifacts.sources.resolve()),
         "TFL_APP": APPS[app],
+        "TFL_OPTIMISE": artifacts.manifest["optimise"],
         "TFL_MONOCYPHER": str(fetch("monocypher")) if app == "node" else "",
         "TFL_OVERSIZE": "1" if oversize else "",
         "TFL_PROBE": probe,
@@ -172,20 +199,14 @@ def _run_pio(
     except subprocess.TimeoutExpired as error:
         raise ToolError(f"pio run -e {spec.env} took more than {TIMEOUT:.0f} s", _platform_hint()) from error
     if done.returncode != 0:
-        raise _failure(spec, app, done.stdout + done.stderr)
+        output = done.stdout + done.stderr
+        regions = overflows(spec, output)
+        raise misfit(artifacts.manifest, spec, app, regions) if regions else _failure(spec, output)
     return folder / spec.env / ("firmware.elf" if spec.cpu else "firmware")
 
 
-def _failure(spec: BoardSpec, app: str, output: str) -> ToolError:
+def _failure(spec: BoardSpec, output: str) -> ToolError:
     """What PlatformIO's output says, as one error."""
-    regions = overflows(spec, output)
-    if regions:
-        parts = [f"{r.name} needs {r.size + r.excess} bytes of {r.size} ({r.excess} too many)" for r in regions]
-        return FitError(
-            f"the {app} firmware does not fit {spec.env}: {'; '.join(parts)}",
-            f"tinyfl profile MODEL --env {spec.env} shows what takes the room",
-            regions,
-        )
     if "No connected debug probes" in output or "No target device available" in output:
         return ToolError(
             f"no debug probe is connected: {spec.env} was built, not flashed",
@@ -220,6 +241,15 @@ def _need_compiler(spec: BoardSpec) -> None:
         raise ToolError(f"{compiler} is not installed", hint)
 
 
+def _cc(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ToolError(f"{command[0]} took more than {TIMEOUT:.0f} s") from error
+    if done.returncode != 0:
+        raise ToolError(f"{command[0]} failed: {done.stderr.strip()[:2000]}")
+
+
 def _tool(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
@@ -230,10 +260,11 @@ def _tool(command: list[str]) -> str:
     return done.stdout
 
 
-def _inputs_hash(artifacts: Artifacts, env: str, app: str) -> str:
-    """Over all that goes into the image: firmware, board table, model, app."""
+def _inputs_hash(artifacts: Artifacts, env: str, app: str, goal: str) -> str:
+    """Over all that goes into the image: firmware, board table, model, app, what the C compiler optimises for."""
     root = project_root()
-    digest = hashlib.sha256(f"{env} {app} {os.environ.get('CC', '')} {os.environ.get('TFL_SANITIZE', '')}".encode())
+    settings = (env, app, goal, os.environ.get("CC", ""), os.environ.get("TFL_SANITIZE", ""))
+    digest = hashlib.sha256(" ".join(settings).encode())
     suffixes = (".c", ".h", ".ld", ".py", ".json")
     files = (root / "firmware").rglob("*")
     firmware = sorted(p for p in files if p.suffix in suffixes and "__pycache__" not in p.parts)

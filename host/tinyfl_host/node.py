@@ -1,4 +1,4 @@
-"""One board over one link: the Board interface of docs/DESIGN.md. Pumps a session; every call has a deadline.
+"""One board over one link: ``requests.Requests``. Pumps a session; every call has a deadline.
 
 A Node belongs to one thread at a time. A link that fails is opened again, if ``reopen`` is given, and the call goes on
 in the same session. After any other failure the session is void: the next call says HELLO again.
@@ -13,22 +13,18 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from tinyfl.errors import AuthError, DeadlineError, FrameError, LinkError, MismatchError
+from tinyfl.errors import AuthError, DeadlineError, FrameError, LinkError
 from tinyfl.wire import auth
 from tinyfl.wire import messages as wire
 from tinyfl.wire.frame import frame_bytes
 from tinyfl.wire.packing import Message
-from tinyfl.wire.refusal import refusal
 from tinyfl.wire.session import Session
 from tinyfl_host.links import Link
+from tinyfl_host.requests import Reply, Requests, check_model
 from tinyfl_host.traffic import Traffic
 
-Reply = TypeVar("Reply", bound=Message)
 Keys = Callable[[bytes], bytes | None]  # a board's key by its device id
 
 HELLO_INTERVAL = 0.1  # seconds: an emulator loses bytes that come before it listens
@@ -36,10 +32,9 @@ HELLO_ATTEMPT = 2.0  # then a new session number: the board may remember this on
 SILENCE = 5.0  # seconds without an answer to any repeat: the board is gone; one sample takes less on every board
 FIRST_PAUSE, MOST_PAUSE = 0.05, 1.0  # seconds between tries to open a link again
 CHUNKS = range(wire.Welcome.BYTES, 15 * wire.UNIT + 1, wire.UNIT)  # legal bytes of a body in one frame
-NO_WEIGHTS = np.zeros(0, np.int16)
 
 
-class Node:
+class Node(Requests):
     """``manifest`` (model.json) is what the board must hold; without one HELLO checks the protocol alone.
 
     ``reopen`` opens a lost link again; a LinkError of it is tried again for ``patience`` seconds, at most until the
@@ -106,56 +101,6 @@ class Node:
         _, reply = self._greet(request, deadline)
         self._session = None
         return self._read(wire.Hello, wire.Welcome, reply)
-
-    def load(self, round: int, weights: npt.NDArray[np.int16], *, keep: bool = False, deadline: float = 60.0) -> None:
-        """Sends a head to measure, int16 in wire order; ``keep``: the board stores it, where it has a store."""
-        self._ask(wire.Head(round, int(keep), weights), wire.Done, deadline)
-
-    def train(
-        self,
-        round: int,
-        seed: int,
-        board: int,
-        epochs: int,
-        rate: int,
-        shift: int,
-        weights: npt.NDArray[np.int16] | None = None,
-        *,
-        deadline: float = 3600.0,
-    ) -> wire.Trained:
-        """Trains on the board's own samples, from ``weights`` if they are given; see TRAIN in docs/WIRE.md."""
-        start = NO_WEIGHTS if weights is None else weights
-        return self._ask(wire.Train(round, seed, board, epochs, rate, shift, start), wire.Trained, deadline)
-
-    def collect(self, round: int, shift: int, seed: int, *, deadline: float = 60.0) -> wire.Delta:
-        """The delta in units of 2^shift; raises FrameError where it is of another round or size."""
-        delta = self._ask(wire.Collect(round, 0, shift, seed), wire.Delta, deadline)
-        if delta.round != round:
-            raise self._liar(f"asked for round {round}, the DELTA is of round {delta.round}")
-        self._check_count("DELTA", len(delta.deltas))
-        return delta
-
-    def evaluate(self, split: int, source: int, *, deadline: float = 3600.0) -> wire.Evaluated:
-        """Right answers on a split (0 train, 1 test) of the broadcast (0) or the trained head (1)."""
-        return self._ask(wire.Evaluate(split, source), wire.Evaluated, deadline)
-
-    def pull(self, *, deadline: float = 60.0) -> npt.NDArray[np.int16]:
-        """The trained head, int16 in wire order."""
-        weights = self._ask(wire.Pull(), wire.Weights, deadline).weights
-        self._check_count("WEIGHTS", len(weights))
-        return weights
-
-    def infer(self, x: npt.NDArray[np.int8], *, deadline: float = 60.0) -> tuple[int, npt.NDArray[np.int8]]:
-        """Ticks and the model's output for one input, both flat or shaped as the caller likes; the output is flat."""
-        reply = self._ask(wire.Infer(np.ravel(x)), wire.Inferred, deadline)
-        if self.welcome is not None and len(reply.output) != self.welcome.output_bytes:
-            count, expected = len(reply.output), self.welcome.output_bytes
-            raise self._liar(f"INFERRED holds {count} outputs, the board said {expected}")
-        return reply.ticks, reply.output
-
-    def feed(self, split: int, label: int, x: npt.NDArray[np.int8], *, deadline: float = 60.0) -> wire.Fed:
-        """Gives a board without data of its own one sample."""
-        return self._ask(wire.Feed(split, label, np.ravel(x)), wire.Fed, deadline)
 
     def enrol(self, key: bytes, *, deadline: float = 60.0) -> None:
         """Gives the board its key. The next call opens a new session, which needs it."""
@@ -241,10 +186,9 @@ class Node:
 
     # One request and its reply
 
-    def _liar(self, message: str) -> FrameError:
-        """The error of a board that contradicts itself: nothing of this session is believed any more."""
+    def _void(self) -> None:
+        """The next call says HELLO again."""
         self._session = None
-        return FrameError(f"{self.name}: {message}", "build and flash the firmware again")
 
     def _ask(self, request: Message, expected: type[Reply], deadline: float) -> Reply:
         """One request and its reply, after HELLO if no session is open."""
@@ -345,67 +289,3 @@ class Node:
         return LinkError(
             f"{self.name}: {phase}: the board was reset and has lost its session", "the next HELLO joins it"
         )
-
-    def _read(self, request: type[Message], expected: type[Reply], reply: tuple[int, bytes]) -> Reply:
-        """The reply as the message that it must be; an ERROR as the exception that it stands for."""
-        kind, body = reply
-        try:
-            if kind == wire.Error.TYPE:
-                error = wire.Error.unpack(body)
-                raise refusal(self.name, request.NAME, error.status, error.detail)
-            if kind != expected.TYPE:
-                name = wire.MESSAGES[kind].NAME if kind in wire.MESSAGES else f"type 0x{kind:02X}"
-                raise FrameError(f"answered by {name}, expected {expected.NAME}")
-            if expected is wire.Welcome:
-                check_protocol(body, self.name)
-            return expected.unpack(body)
-        except FrameError as error:
-            raise self._liar(f"{request.NAME}: {error.message}") from error
-        except MismatchError:
-            self._session = None
-            raise
-
-    def _check_count(self, message: str, count: int) -> None:
-        """Raises FrameError where the board's head has another size than it said."""
-        welcome = self.welcome
-        expected = 0 if welcome is None else (welcome.head_features + 1) * welcome.head_classes
-        if count != expected:
-            raise self._liar(f"{message} holds {count} weights, the head has {expected}")
-
-
-def check_protocol(welcome: bytes, board: str) -> None:
-    """Raises MismatchError where a WELCOME, of which only the first six bytes never change, is of another protocol."""
-    protocol, schema = int.from_bytes(welcome[:2], "little"), int.from_bytes(welcome[2:6], "little")
-    if (protocol, schema) != (wire.PROTOCOL, wire.SCHEMA):
-        raise MismatchError(
-            f"{board}: speaks protocol {protocol}, schema {schema:08x}; this host speaks protocol {wire.PROTOCOL}, "
-            f"schema {wire.SCHEMA:08x}",
-            "build and flash the firmware of this version of tinyfl",
-            wire.Status.ERROR_PROTOCOL,
-        )
-
-
-def check_model(welcome: wire.Welcome, manifest: Mapping[str, Any], board: str) -> None:
-    """Raises MismatchError where the board's model is not the manifest's, both sides named."""
-    head = manifest.get("head") or {}
-    shape = f"{head['features']} features, {head['classes']} classes" if head.get("features") else "none"
-    sides = [
-        ("model", welcome.model.hex(), str(manifest["hash"])[: 2 * len(welcome.model)]),
-        ("head", _shape(welcome), shape),
-        ("input", f"{welcome.input_bytes} bytes", f"{manifest['input']['bytes']} bytes"),
-        ("output", f"{welcome.output_bytes} bytes", f"{manifest['output']['bytes']} bytes"),
-    ]
-    for what, found, expected in sides:
-        if found != expected:
-            name = manifest.get("name", "this model")
-            raise MismatchError(
-                f"{board}: holds another {what}: {found}; {name} on this host has {expected}",
-                "build and flash the firmware of this model: tinyfl build, tinyfl flash",
-                wire.Status.ERROR_MODEL,
-            )
-
-
-def _shape(welcome: wire.Welcome) -> str:
-    if welcome.head_features == 0:
-        return "none"
-    return f"{welcome.head_features} features, {welcome.head_classes} classes"
