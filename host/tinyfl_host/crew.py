@@ -1,12 +1,18 @@
-"""Drives the boards of a run concurrently: a thread a board, a deadline for all, and the reason for each that fails."""
+"""Drives the boards of a run concurrently: a deadline for all, and the reason for each that fails.
+
+A board behind a line has a thread of its own, which waits most of the time. Boards in this process (sim) share as many
+threads as there are cores.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -15,6 +21,7 @@ from tinyfl.errors import DeadlineError, LinkError, MismatchError, TinyflError
 from tinyfl.wire.messages import Welcome
 from tinyfl_host.events import BoardDropped, BoardJoined, Emit
 from tinyfl_host.fleet import Board, Fleet, Member
+from tinyfl_host.history import History
 from tinyfl_host.traffic import Traffic
 
 T = TypeVar("T")
@@ -23,6 +30,7 @@ HELLO_PATIENCE = 5.0  # seconds until a silent board counts as not there
 RETURN_PATIENCE = 5.0  # seconds that a board whose link was lost, or that was reset, has to come back
 RETURNS = 8  # of one board in one piece of work: one that is reset at every try never gets done
 FIRST_PAUSE, MOST_PAUSE = 0.05, 1.0  # seconds between tries
+SHOWN = 12  # drops that a message names
 GRACE = 0.3  # seconds for a call that ends at the deadline to say why
 MAX_WAIT = 1e9  # seconds; a thread cannot be joined for much longer
 
@@ -130,20 +138,17 @@ class Task(Generic[T]):
     work: Callable[[Seat], T]
     result: list[T] = field(default_factory=list)
     error: BaseException | None = None
-    thread: threading.Thread | None = None
+    over: bool = False
+    threads: Sequence[threading.Thread] = ()  # one of them does it
 
-    def start(self) -> None:
-        """Runs the work in a thread that does not keep the process alive."""
-        self.thread = threading.Thread(target=self._run, name=f"board {self.seat.member.name}", daemon=True)
-        self.thread.start()
+    def finished(self, until: Deadline) -> bool:
+        """True when the work is over, ``until`` then."""
+        for thread in self.threads:
+            thread.join(until.left())
+        return self.over
 
-    def finished(self, seconds: float) -> bool:
-        """True when the work is over, at most ``seconds`` later."""
-        assert self.thread is not None
-        self.thread.join(seconds)
-        return not self.thread.is_alive()
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Does the work in the calling thread."""
         try:
             self.result.append(self.seat.insist(self.work))
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
@@ -151,6 +156,36 @@ class Task(Generic[T]):
         finally:
             if self.seat.given_up:
                 self.seat.disconnect()
+            self.over = True
+
+
+def start(tasks: Iterable[Task[T]]) -> list[threading.Thread]:
+    """Runs each task in a thread, those of boards in this process one after the other in a thread a core: these.
+
+    No thread keeps the process alive.
+    """
+    waiting: deque[Task[T]] = deque()
+    for task in tasks:
+        if task.seat.member.simulated:
+            waiting.append(task)
+        else:
+            task.threads = [threading.Thread(target=task.run, name=f"board {task.seat.member.name}", daemon=True)]
+            task.threads[0].start()
+    count = min(os.cpu_count() or 1, len(waiting))
+    cores = [threading.Thread(target=_drain, args=(waiting,), daemon=True) for _ in range(count)]
+    for task in waiting:
+        task.threads = cores
+    for core in cores:
+        core.start()
+    return cores
+
+
+def _drain(waiting: deque[Task[T]]) -> None:
+    with contextlib.suppress(IndexError):  # another thread took the last one
+        while True:
+            task = waiting.popleft()
+            if not task.seat.given_up:
+                task.run()
 
 
 class Crew:
@@ -160,7 +195,10 @@ class Crew:
         self._fleet, self._emit, self._patience = fleet, emit, patience
         self._traffic = {member.name: Traffic() for member in fleet.members}
         self.seats = {member.name: self._seat(member) for member in fleet.members}
+        self.clients = [member for member in fleet.members if member.trains]  # in the order of the fleet
+        self._cores: list[threading.Thread] = []  # that drive boards in this process
         self.round = 0
+        self.history = History()
         self.drops: list[BoardDropped] = []
         self.welcomes: dict[str, Welcome] = {}
 
@@ -171,16 +209,13 @@ class Crew:
         for seat in self.seats.values():
             seat.given_up = True
             seat.disconnect()
+        for thread in self._cores:
+            thread.join(GRACE)
 
     @property
     def members(self) -> tuple[Member, ...]:
         """All boards, in the order of the fleet."""
         return self._fleet.members
-
-    @property
-    def clients(self) -> list[Member]:
-        """The boards that train, in the order of the fleet."""
-        return [member for member in self.members if member.trains]
 
     def start_round(self, round: int) -> None:
         """Forgets the drops of the round before."""
@@ -197,10 +232,11 @@ class Crew:
         deadline = Deadline(min(seconds, MAX_WAIT))
         for task in tasks:
             task.seat.deadline = deadline
-            task.start()
+        self._cores = start(tasks)
+        until = Deadline(deadline.seconds + GRACE)
         results: dict[str, T] = {}
         for task in tasks:
-            done = task.finished(deadline.left() + GRACE)
+            done = task.finished(until)
             self._announce(task.seat)
             if done and task.error is None:
                 results[task.seat.member.name] = task.result[0]
@@ -216,6 +252,12 @@ class Crew:
     def dropped(self) -> set[str]:
         """Names of the boards that were dropped in this round."""
         return {drop.board for drop in self.drops}
+
+    def reasons(self) -> str:
+        """A line for each board that was dropped in this round, for an error's message; of many, the first."""
+        lines = [f"\n{drop.board}, {drop.phase}: {drop.reason}" for drop in self.drops[:SHOWN]]
+        more = len(self.drops) - len(lines)
+        return "".join(lines) + (f"\nand {more} more" if more else "")
 
     def _announce(self, seat: Seat) -> None:
         if seat.joined and seat.welcome is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,20 +12,57 @@ from tinyfl.errors import BoardError
 from tinyfl_host.crew import Crew, Seat
 from tinyfl_host.events import Accuracy, Emit, LocalOnly
 from tinyfl_host.fleet import Member
+from tinyfl_host.history import History
+from tinyfl_host.learning import choose
 from tinyfl_host.ledger import DropRow, Ledger, MetricRow
+from tinyfl_host.plan import Plan
 from tinyfl_host.settings import Settings
 
 FEDERATED = "federated"
 LOCAL = "local:"
 TEST, BROADCAST = 1, 0  # EVALUATE's split and source
+FEW = 100  # boards; what measures each board's own head on every board goes with their square
 
 Int16 = npt.NDArray[np.int16]
 
 
-def measure(crew: Crew, weights: Int16, round: int, seconds: float, *, keep: bool = False) -> list[MetricRow]:
-    """Right answers of one head on every board that was not dropped in this round; boards with a store may keep it."""
-    counts = _count(crew, [weights], round, seconds, keep)
-    return [MetricRow(round, FEDERATED, name, *rows[0]) for name, rows in counts.items()]
+def measure(crew: Crew, plan: Plan, heads: Sequence[Int16], round: int, *, keep: bool = False) -> list[MetricRow]:
+    """Right answers on every board that was not dropped in this round, of the head of its cluster.
+
+    That is the one of its last update; a board that has none, as one that never trains, chooses by its own training
+    samples. Boards with a store may ``keep`` it.
+    """
+    downlink = plan.settings.update.downlink
+
+    def count(seat: Seat) -> MetricRow:
+        seat.enter("evaluate")
+        cluster = choose(seat, plan, crew.history, round, heads)
+        counts = score(seat, crew.history, heads[cluster], round, keep=keep, downlink=downlink)
+        return MetricRow(round, FEDERATED, seat.member.name, *counts, cluster)
+
+    return list(crew.each(_left(crew), count, plan.settings.deadline).values())
+
+
+def score(
+    seat: Seat, history: History, weights: Int16, round: int, *, keep: bool = False, downlink: str = "int16"
+) -> tuple[int, int]:
+    """(samples, right) of a head on a board's test data. Raises BoardError for a board that says it knows more."""
+    board, taken = seat.enter("evaluate"), history.taken(seat.member.name)
+    board.load(round, weights, keep=keep, taken=taken, downlink=downlink, deadline=seat.left())
+    reply = board.evaluate(TEST, BROADCAST, deadline=seat.left())
+    if reply.correct > reply.samples:
+        raise BoardError(f"counted {reply.correct} right answers of {reply.samples} samples")
+    return reply.samples, reply.correct
+
+
+def everywhere(crew: Crew, heads: Sequence[Int16], round: int, seconds: float) -> dict[str, list[tuple[int, int]]]:
+    """(samples, right) of each head on each board."""
+    return crew.each(_left(crew), lambda seat: [score(seat, crew.history, w, round) for w in heads], seconds)
+
+
+def _left(crew: Crew) -> list[Member]:
+    dropped = crew.dropped()
+    return [member for member in crew.members if member.name not in dropped]
 
 
 def accuracy(members: Sequence[Member], metrics: Sequence[MetricRow]) -> Accuracy:
@@ -59,7 +97,7 @@ def boards_alone(
 
     patience = settings.deadline * max(1, settings.rounds)
     heads = crew.each(missing, learn, patience)
-    counts = _count(crew, list(heads.values()), 0, patience)
+    counts = everywhere(crew, list(heads.values()), 0, patience)
     for i, (name, weights) in enumerate(heads.items()):
         rows = [MetricRow(settings.rounds, LOCAL + name, board, *rows[i]) for board, rows in counts.items()]
         ledger.put_local(name, weights, rows)
@@ -69,31 +107,18 @@ def boards_alone(
 
 def local_accuracy(members: Sequence[Member], ledger: Ledger) -> LocalOnly:
     """Means over the clients: of the accuracy of each one's head on everybody's data, and on its own."""
-    rows = [row for row in ledger.metrics() if row.model.startswith(LOCAL)]
-    models = list(dict.fromkeys(row.model for row in rows))
-    scores = [accuracy(members, [row for row in rows if row.model == model]) for model in models]
-    own = [share([row for row in rows if row.model == model == LOCAL + row.board]) for model in models]
-    return LocalOnly(Accuracy(_mean([s.clients for s in scores]), _mean([s.unseen for s in scores])), _mean(own))
+    return LocalOnly(*own_accuracy(members, ledger.metrics(), LOCAL))
 
 
-def _count(
-    crew: Crew, heads: Sequence[Int16], round: int, seconds: float, keep: bool = False
-) -> dict[str, list[tuple[int, int]]]:
-    """(samples, right) of each head on each board."""
-
-    def count(seat: Seat) -> list[tuple[int, int]]:
-        rows = []
-        for weights in heads:
-            board = seat.enter("evaluate")
-            board.load(round, weights, keep=keep, deadline=seat.left())
-            reply = board.evaluate(TEST, BROADCAST, deadline=seat.left())
-            if reply.correct > reply.samples:
-                raise BoardError(f"counted {reply.correct} right answers of {reply.samples} samples")
-            rows.append((reply.samples, reply.correct))
-        return rows
-
-    dropped = crew.dropped()
-    return crew.each([member for member in crew.members if member.name not in dropped], count, seconds)
+def own_accuracy(members: Sequence[Member], metrics: Sequence[MetricRow], prefix: str) -> tuple[Accuracy, float | None]:
+    """Of heads of the clients' own, named prefix + board: means of their accuracies on everybody's data, on its own."""
+    models: dict[str, list[MetricRow]] = defaultdict(list)
+    for row in metrics:
+        if row.model.startswith(prefix):
+            models[row.model].append(row)
+    scores = [accuracy(members, rows) for rows in models.values()]
+    own = [share([row for row in rows if row.model == prefix + row.board]) for rows in models.values()]
+    return Accuracy(_mean([s.clients for s in scores]), _mean([s.unseen for s in scores])), _mean(own)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -19,7 +19,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Bytes:
-    """Of all boards together: over the links with framing and repeats; of that the int8 deltas alone, and the bodies
+    """Of all boards together: over the links with framing and repeats; of that the coded deltas alone, and the bodies
     of all messages."""
 
     up: int
@@ -46,6 +46,16 @@ class RunStart:
     boards: list[dict[str, Any]]
     settings: dict[str, Any]
     round: int
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Boards inside the host: how many, bytes of one; of all together, bytes of embeddings and of mapped samples."""
+
+    boards: int
+    board_bytes: int
+    cache_bytes: int
+    sample_bytes: int
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,17 @@ class LocalOnly:
 
 
 @dataclass(frozen=True)
+class Personal:
+    """The heads that clients keep for themselves after the last round: on everybody's data, and each on its own; how
+    many of them are tuned. A head was measured on everybody's data where there are few boards."""
+
+    accuracy: Accuracy
+    own: float | None
+    tuned: int
+    boards: int
+
+
+@dataclass(frozen=True)
 class RunDone:
     """The last event; its keys are a contract for scripts (docs/DESIGN.md)."""
 
@@ -120,7 +141,19 @@ class RunDone:
     dropped: int
 
 
-Event = Step | RunStart | BoardJoined | BoardDropped | RoundStart | Evaluated | RoundDone | LocalOnly | RunDone
+Event = (
+    Step
+    | RunStart
+    | Simulated
+    | BoardJoined
+    | BoardDropped
+    | RoundStart
+    | Evaluated
+    | RoundDone
+    | LocalOnly
+    | Personal
+    | RunDone
+)
 Emit = Callable[[Event], None]
 
 

@@ -15,19 +15,22 @@ import numpy.typing as npt
 
 from tinyfl.errors import ConfigError, LinkError
 from tinyfl.image import NAME_BYTES
+from tinyfl.reference.codec import DENSE, Codec
 from tinyfl.wire import messages
 from tinyfl_host.emulate import Emulator
 from tinyfl_host.links import Link, open_link
 from tinyfl_host.links.trace import Trace
 from tinyfl_host.recipe import check_known
+from tinyfl_host.sim import Simulation
 from tinyfl_host.traffic import Traffic
 
 ROLES = ("client", "unseen")
-KEYS = ("name", "link", "env", "user", "data", "role", "device")
+MOST_RATE = 10**9
+KEYS = ("name", "link", "env", "user", "data", "role", "device", "rate")
 
 
 class Board(Protocol):
-    """A board over a link (node.Node) or its numpy twin (reference.board.TwinBoard); see docs/DESIGN.md.
+    """A board over a link (node.Node), in this process (sim.SimBoard) or its numpy twin (reference.board.TwinBoard).
 
     ``deadline``: seconds for this call.
     """
@@ -35,8 +38,17 @@ class Board(Protocol):
     def hello(self, *, deadline: float = 60.0) -> messages.Welcome:
         """Starts a session."""
 
-    def load(self, round: int, weights: npt.NDArray[np.int16], *, keep: bool = False, deadline: float = 60.0) -> None:
-        """Sends a head to measure, and to keep over a reset."""
+    def load(
+        self,
+        round: int,
+        weights: npt.NDArray[np.int16],
+        *,
+        keep: bool = False,
+        taken: int = 0,
+        downlink: str = "int16",
+        deadline: float = 60.0,
+    ) -> None:
+        """Sends a head to measure, and to keep over a reset; ``taken``, ``downlink``: as in ``train``."""
 
     def train(
         self,
@@ -48,12 +60,35 @@ class Board(Protocol):
         shift: int,
         weights: npt.NDArray[np.int16] | None = None,
         *,
+        taken: int = 0,
+        feedback: bool = False,
+        pull: int = 0,
+        downlink: str = "int16",
         deadline: float = 60.0,
     ) -> messages.Trained:
-        """Trains on the board's own samples, from the broadcast ``weights`` or from where it is."""
+        """Trains on the board's own samples, from the broadcast ``weights`` or from where it is.
 
-    def collect(self, round: int, shift: int, seed: int, *, deadline: float = 60.0) -> messages.Delta:
-        """Asks for its delta."""
+        ``taken``: the last round in which this board's update counted (0: none). ``feedback``: what its updates left
+        out until then is added. ``pull``: of FedProx (``reference.head.pull``). ``downlink``: how weights go over the
+        wire, of ``codecs.DOWNLINKS``.
+        """
+
+    def offer(
+        self,
+        round: int,
+        cluster: int,
+        weights: npt.NDArray[np.int16],
+        *,
+        taken: int = 0,
+        downlink: str = "int16",
+        deadline: float = 60.0,
+    ) -> messages.Offered:
+        """Measures a cluster's head on the training samples; ``train`` without weights starts from the round's best."""
+
+    def collect(
+        self, round: int, shift: int, seed: int, *, codec: Codec = DENSE, deadline: float = 60.0
+    ) -> messages.Delta:
+        """Asks for its update, coded; ``codec.feedback`` must be what ``train`` said."""
 
     def evaluate(self, split: int, source: int, *, deadline: float = 60.0) -> messages.Evaluated:
         """Counts right answers."""
@@ -70,7 +105,7 @@ class Board(Protocol):
 
 @dataclass(frozen=True)
 class Member:
-    """One board of a run. ``index``: its number in seeds; ``link``: link string, ``emu:ENV``, ``posix`` or ``twin``."""
+    """One board of a run. ``index``: its number in seeds; ``link``: link string, emu:ENV, posix, sim or twin."""
 
     name: str
     index: int
@@ -79,6 +114,10 @@ class Member:
     role: str = "client"  # "client": trains; "unseen": is only evaluated
     data: str = ""  # a data image file instead of a user's data
     device: str = ""  # the id that the board must have, 16 hex digits; empty: whatever board is at the link
+    part: int = 0  # which of the ``parts`` of the user's data, where several boards share it
+    parts: int = 1
+    rate: float = 0.0  # bytes a second of its link; 0: not known
+    classes: str = ""  # of the recipe's, by number: "0,3,5"; it holds samples of no others; empty: of all
 
     @property
     def trains(self) -> bool:
@@ -96,9 +135,14 @@ class Member:
         return self.link == "posix" or self.link.startswith("emu:")
 
     @property
+    def simulated(self) -> bool:
+        """True for a board in this process."""
+        return self.link == "sim"
+
+    @property
     def needs_data(self) -> bool:
         """True where the run gives the board its samples."""
-        return self.emulated or self.link == "twin"
+        return self.emulated or self.simulated or self.link == "twin"
 
 
 class Fleet:
@@ -114,10 +158,11 @@ class Fleet:
         node: Callable[[Member, Callable[[], Link], Traffic], Board],
         twin: Callable[[Member], Board],
         trace: Trace | None = None,
+        sim: Simulation | None = None,
     ) -> None:
         self.members = tuple(members)
         self.emulators: dict[str, Emulator] = {}
-        self._node, self._twin, self._trace = node, twin, trace
+        self._node, self._twin, self._trace, self.sim = node, twin, trace, sim
         try:
             for member in self.members:
                 if member.emulated:
@@ -130,6 +175,8 @@ class Fleet:
         """A new connection to the board, not greeted yet; LinkError where it is not there (it may be later)."""
         if member.link == "twin":
             return self._twin(member)
+        if member.simulated and self.sim is not None:
+            return self.sim.open(member.name, traffic)
         return self._node(member, lambda: self.connect(member), traffic)
 
     def connect(self, member: Member) -> Link:
@@ -181,8 +228,9 @@ def read_fleet(path: Path) -> list[Member]:
 
 def _member(table: dict[str, Any], index: int, where: str, folder: Path) -> Member:
     check_known(table, KEYS, f"{where}: unknown key")
+    table = {**table, "rate": _rate(table.get("rate", 0.0), where)}
     for key, value in table.items():
-        if not isinstance(value, str) or not value:
+        if key != "rate" and (not isinstance(value, str) or not value):
             raise ConfigError(f"{where}: {key} = {value!r}, expected a text", f'write {key} = "…"')
     for key in ("name", "link"):
         if key not in table:
@@ -202,3 +250,11 @@ def _member(table: dict[str, Any], index: int, where: str, folder: Path) -> Memb
         seen = "both" if member.user else "neither"
         raise ConfigError(f"{where}: {seen} user and data", f"{member.link} takes its samples from one of them")
     return Member(**{**member.__dict__, "data": str(folder / member.data)}) if member.data else member
+
+
+def _rate(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (value == 0 or 1 <= value <= MOST_RATE):
+        raise ConfigError(
+            f"{where}: rate = {value!r}", f"bytes a second of its link, 1 to {MOST_RATE}; 960 is 9600 baud"
+        )
+    return float(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,22 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyfl.errors import ConfigError, Interrupted, LinkError, UsageError
-from tinyfl.reference.head import broadcast
+from tinyfl.graph import HeadFormat
 from tinyfl_host.crew import Crew
-from tinyfl_host.evaluation import accuracy, measure
+from tinyfl_host.evaluation import FEW, accuracy, measure
 from tinyfl_host.events import Accuracy, Emit, RunDone, RunStart, Step
 from tinyfl_host.fleet import Member, read_fleet
 from tinyfl_host.keys import load_keys
+from tinyfl_host.lab import load_lab
 from tinyfl_host.ledger import Ledger, MetricRow, find_run
 from tinyfl_host.links import SCHEMES
 from tinyfl_host.links.trace import Trace
+from tinyfl_host.parts import recipe_members, shares
+from tinyfl_host.plan import Plan
 from tinyfl_host.recipe import Recipe
-from tinyfl_host.rounds import Plan
-from tinyfl_host.runs import run_rounds
-from tinyfl_host.scenario import Auth, Scenario, bring_up, load_model, prepare, recipe_members
+from tinyfl_host.runs import heads_after, run_rounds
+from tinyfl_host.scenario import Auth, Model, Scenario, bring_up, load_model, prepare
+from tinyfl_host.serving import check
 from tinyfl_host.settings import Settings, resettle, settle
 
 NAMED = "fleet"  # settings.on of a run whose boards a fleet.toml names
@@ -41,6 +44,7 @@ class Request:
     resume: str | None = None  # a run's name or folder, "" for the last unfinished one
     trace: Path | None = None
     no_auth: bool = False
+    place: Path | None = None  # the folder of a new run; None: the next number in build/NAME/runs
     given: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -51,16 +55,16 @@ def launch(request: Request, emit: Emit) -> RunDone:
     emit(Step(f"compiling {request.folder}"))
     model = load_model(request.folder)
     if request.resume is None:
-        members = _new_members(request, model[0])
-        settings = settle(model[0], request.on or NAMED, len(members), request.given)
-        scenario = prepare(model, members)
-        plan = _plan(scenario, settings)
-        ledger = Ledger.create(scenario.runs, scenario.identity, dataclasses.asdict(settings), _documents(members))
+        members, plan = begin(request, model)
+        plan = dataclasses.replace(plan, settings=_without_alone(plan.settings, request, emit))
+        scenario, settings = prepare(model, members), plan.settings
+        documents = (scenario.identity, dataclasses.asdict(settings), _documents(members))
+        ledger = Ledger.create(scenario.runs, *documents, at=request.place)
     else:
         runs = model[1].folder / "runs"
         ledger = Ledger(find_run(runs, request.resume or None, unfinished=True))
         scenario, settings = _kept(request, model, ledger)
-        plan = _plan(scenario, settings)
+        plan = _plan(scenario.format, scenario.members, settings)
         ledger.change_settings(dataclasses.asdict(settings))
     with ledger:
         try:
@@ -71,20 +75,33 @@ def launch(request: Request, emit: Emit) -> RunDone:
             raise Interrupted(f"interrupted {done}", _resume_hint(request.folder, ledger)) from error
 
 
+def begin(request: Request, model: Model) -> tuple[list[Member], Plan]:
+    """The boards and the plan of a new run; refuses what ``launch`` would, before anything is started."""
+    members = _new_members(request, model[0])
+    settings = settle(model[0], request.on or NAMED, len(members), request.given)
+    return members, _plan(model[2], members, settings)
+
+
+def _without_alone(settings: Settings, request: Request, emit: Emit) -> Settings:
+    """Of many boards, what each learns alone is computed only where it was asked for."""
+    if settings.boards <= FEW or not settings.local_only or request.given.get("local_only") is not None:
+        return settings
+    emit(Step(f"{settings.boards} boards: what each learns alone is left out (--local-only asks for it)"))
+    return dataclasses.replace(settings, local_only=False)
+
+
 def evaluate(request: Request, run: str | None, emit: Emit) -> tuple[Accuracy, list[MetricRow]]:
     """How good the compiled head, or the final head of ``run``, is on the boards. LinkError where none answers."""
     model = load_model(request.folder)
     members = _evaluated_members(request, model[0])
     scenario = prepare(model, members)
     settings = settle(model[0], request.on or NAMED, len(members), request.given)
-    weights = Plan(scenario.format, settings).initial
-    if run is not None:
-        weights = _final_head(scenario, run)
+    plan = Plan(scenario.format, settings)
+    heads = [plan.initial] if run is None else _final_heads(scenario, run)
     with bring_up(scenario, _keys(request, emit)) as fleet, Crew(fleet, emit) as crew:
-        rows = measure(crew, weights, 0, settings.deadline)
+        rows = measure(crew, plan, heads, 0)
     if not rows:
-        reasons = "".join(f"\n{drop.board}, {drop.phase}: {drop.reason}" for drop in crew.drops)
-        raise LinkError(f"no board answered{reasons}", "mend the boards and try again")
+        raise LinkError(f"no board answered{crew.reasons()}", "mend the boards and try again")
     return accuracy(members, rows), rows
 
 
@@ -96,7 +113,7 @@ def _evaluated_members(request: Request, recipe: Recipe) -> list[Member]:
     return _new_members(request, recipe)
 
 
-def _final_head(scenario: Scenario, run: str) -> npt.NDArray[np.int16]:
+def _final_heads(scenario: Scenario, run: str) -> list[npt.NDArray[np.int16]]:
     with Ledger(find_run(scenario.runs, run), write=False) as ledger:
         model, last = ledger.identity()["model"], ledger.last_round()
         if model != scenario.identity["model"]:
@@ -104,14 +121,18 @@ def _final_head(scenario: Scenario, run: str) -> npt.NDArray[np.int16]:
             raise ConfigError(f"run {run} trained the model {model[:16]}, {scenario.recipe.folder} now is {now[:16]}")
         if last is None:
             raise ConfigError(f"run {run} ended before its first round", "go on with --resume")
-        return broadcast(last.master.astype(np.int64))
+        return heads_after(ledger, last)
 
 
 def _run(request: Request, scenario: Scenario, plan: Plan, ledger: Ledger, emit: Emit) -> RunDone:
     trace = Trace(request.trace) if request.trace else None
     try:
         _announce(scenario, plan, ledger, emit)
+        if plan.settings.server.aggregate == "fltrust":
+            plan = dataclasses.replace(plan, lab=load_lab(scenario, plan.settings.seed))
         with bring_up(scenario, _keys(request, emit), trace) as fleet, Crew(fleet, emit) as crew:
+            if fleet.sim is not None:
+                emit(fleet.sim.memory())
             return run_rounds(crew, plan, ledger, emit)
     finally:
         if trace is not None:
@@ -133,6 +154,8 @@ def _announce(scenario: Scenario, plan: Plan, ledger: Ledger, emit: Emit) -> Non
     boards = [{key: value for key, value in _document(m).items() if key != "data"} for m in scenario.members]
     model = scenario.artifacts.manifest["hash"]
     emit(RunStart(str(ledger.folder), scenario.recipe.name, model, boards, settings, last.round if last else 0))
+    if shares(scenario.members):
+        emit(Step(shares(scenario.members)))
     emit(Step(f"bringing up {len(scenario.members)} boards"))
 
 
@@ -183,13 +206,14 @@ def _same_boards(kept: list[Member], now: list[Member], path: Path, run: str) ->
     return now
 
 
-def _plan(scenario: Scenario, settings: Settings) -> Plan:
+def _plan(format: HeadFormat, members: Sequence[Member], settings: Settings) -> Plan:
     """Refuses, before anything is started, what no round could do."""
-    plan = Plan(scenario.format, settings)
-    clients = sum(member.trains for member in scenario.members)
+    plan = Plan(format, settings)
+    clients = sum(member.trains for member in members)
     if isinstance(settings.quorum, int) and settings.quorum > clients:
         raise UsageError(f"a quorum of {settings.quorum} boards, {clients} train", "ask for fewer, or for a fraction")
-    _ = plan.rate, plan.local_rate
+    _ = plan.rate, plan.local_rate, plan.pull, plan.codec(1)
+    check(plan, members)
     return plan
 
 
@@ -202,4 +226,5 @@ def _document(member: Member) -> dict[str, Any]:
 
 
 def _resume_hint(folder: Path, ledger: Ledger) -> str:
-    return f"go on: tinyfl run {folder} --resume {ledger.folder.name}"
+    run = ledger.folder.name if ledger.folder.parent.name == "runs" else ledger.folder
+    return f"go on: tinyfl run {folder} --resume {run}"

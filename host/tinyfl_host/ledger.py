@@ -23,7 +23,7 @@ import numpy.typing as npt
 from tinyfl.errors import ConfigError, UsageError
 
 FILE = "ledger.sqlite"
-VERSION = 2
+VERSION = 3
 ROOM = "make room or permit writing, or set TINYFL_BUILD; what was written is kept: tinyfl run … --resume"
 
 SCHEMA = """
@@ -31,17 +31,20 @@ CREATE TABLE run (
     id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER, name TEXT, created TEXT, finished TEXT,
     identity TEXT, settings TEXT, members TEXT, result TEXT);
 CREATE TABLE rounds (
-    round INTEGER PRIMARY KEY, master BLOB, shift INTEGER, selected TEXT, seconds REAL,
-    bytes_up INTEGER, bytes_down INTEGER, payload_up INTEGER, body_up INTEGER, body_down INTEGER);
+    round INTEGER PRIMARY KEY, clusters INTEGER, masters BLOB, shift INTEGER, selected TEXT, seconds REAL,
+    bytes_up INTEGER, bytes_down INTEGER, payload_up INTEGER, body_up INTEGER, body_down INTEGER, moments BLOB);
 CREATE TABLE updates (
     round INTEGER, board TEXT, samples INTEGER, loss REAL, max_delta INTEGER, deltas BLOB,
     bytes_up INTEGER, bytes_down INTEGER,
-    embeddings INTEGER, embed_instructions INTEGER, steps INTEGER, step_instructions INTEGER,
+    embeddings INTEGER, embed_instructions INTEGER, steps INTEGER, step_instructions INTEGER, first_loss INTEGER,
+    cluster INTEGER,
     PRIMARY KEY (round, board));
 CREATE TABLE drops (round INTEGER, board TEXT, phase TEXT, reason TEXT, at TEXT);
 CREATE TABLE metrics (
-    round INTEGER, model TEXT, board TEXT, samples INTEGER, correct INTEGER, PRIMARY KEY (round, model, board));
+    round INTEGER, model TEXT, board TEXT, samples INTEGER, correct INTEGER, cluster INTEGER,
+    PRIMARY KEY (round, model, board));
 CREATE TABLE local_heads (board TEXT PRIMARY KEY, weights BLOB);
+CREATE TABLE own_heads (board TEXT PRIMARY KEY, weights BLOB, tuned INTEGER);
 """
 
 
@@ -53,29 +56,32 @@ class UpdateRow:
     samples: int
     loss: float
     max_delta: int
-    deltas: npt.NDArray[np.int8]
+    deltas: npt.NDArray[np.int8]  # as they were sent: coded
     bytes_up: int = 0
     bytes_down: int = 0
     embeddings: int = 0
     embed_instructions: int | None = None
     steps: int = 0
     step_instructions: int | None = None
+    first_loss: int = 0  # mean of 1 - p[label] in the first epoch, in 1/256: how well the head fits before it trains
+    cluster: int = 0  # whose head it changed
 
 
 @dataclass(frozen=True)
 class RoundRow:
-    """One round that is over: the master weights after it (int32, wire order) and who was asked."""
+    """One round that is over: the master weights after it (int32, wire order, a row a cluster) and who was asked."""
 
     round: int
-    master: npt.NDArray[np.int32]
+    masters: npt.NDArray[np.int32]
     shift: int = 0
     selected: tuple[str, ...] = ()
     seconds: float = 0.0
     bytes_up: int = 0
     bytes_down: int = 0
-    payload_up: int = 0  # int8 deltas
+    payload_up: int = 0  # coded deltas
     body_up: int = 0  # bodies of all messages
     body_down: int = 0
+    moments: bytes = b""  # the server's optimiser's, equally many of each cluster
 
 
 @dataclass(frozen=True)
@@ -90,13 +96,15 @@ class DropRow:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """Right answers of a model on one board's test data. ``model``: "federated", or "local:<board that trained it>"."""
+    """Right answers of a model on one board's test data. ``model``: "federated", "local:<board that trained it>", or
+    "own:<board whose it is>"."""
 
     round: int
     model: str
     board: str
     samples: int
     correct: int
+    cluster: int = 0  # whose head it was
 
 
 class Ledger:
@@ -111,7 +119,7 @@ class Ledger:
             raise ConfigError(f"{folder}: no {FILE} there", "tinyfl run RECIPE makes one")
         with _explained(path):
             if write:
-                self._lock = _locked(folder)
+                self._lock = lock(folder)
             mode = "rw" if write else "ro"
             uri = f"{path.resolve().as_uri()}?mode={mode}"
             self._db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
@@ -121,12 +129,22 @@ class Ledger:
 
     @classmethod
     def create(
-        cls, runs: Path, identity: dict[str, Any], settings: dict[str, Any], members: Sequence[dict[str, Any]]
+        cls,
+        runs: Path,
+        identity: dict[str, Any],
+        settings: dict[str, Any],
+        members: Sequence[dict[str, Any]],
+        *,
+        at: Path | None = None,
     ) -> Ledger:
-        """A new folder ``0001``, ``0002``, ... below ``runs`` with an empty ledger."""
-        folder = _new_folder(runs)
+        """A new folder ``0001``, ``0002``, ... below ``runs``, or ``at``, with an empty ledger, whole or not at all."""
+        folder = at or new_folder(runs)
+        made = folder / f".{FILE}"
         with _explained(folder / FILE):
-            db = sqlite3.connect(folder / FILE, isolation_level=None)
+            folder.mkdir(parents=True, exist_ok=True)
+            for left in folder.glob(f".{FILE}*"):  # by one that was killed here
+                left.unlink()
+            db = sqlite3.connect(made, isolation_level=None)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("BEGIN")
             for statement in SCHEMA.split(";"):
@@ -137,6 +155,7 @@ class Ledger:
             )
             db.execute("COMMIT")
             db.close()
+            made.rename(folder / FILE)
         return cls(folder)
 
     def __enter__(self) -> Ledger:
@@ -153,10 +172,10 @@ class Ledger:
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
-    def start(self, master: npt.NDArray[np.int32], metrics: Sequence[MetricRow]) -> None:
+    def start(self, masters: npt.NDArray[np.int32], metrics: Sequence[MetricRow]) -> None:
         """Round 0: the head as it was compiled, and how good it is."""
         with self._transaction():
-            self._put_round(RoundRow(0, master))
+            self._put_round(RoundRow(0, masters))
             self._put_metrics(metrics)
 
     def commit(
@@ -168,10 +187,10 @@ class Ledger:
             self._put_drops(drops)
             self._put_metrics(metrics)
             for u in updates:
-                counts = (u.embeddings, u.embed_instructions, u.steps, u.step_instructions)
+                counts = (u.embeddings, u.embed_instructions, u.steps, u.step_instructions, u.first_loss, u.cluster)
                 values = (row.round, u.board, u.samples, u.loss, u.max_delta, _blob(u.deltas, "<i1"))
                 self._db.execute(
-                    f"INSERT INTO updates VALUES ({_marks(12)})", (*values, u.bytes_up, u.bytes_down, *counts)
+                    f"INSERT INTO updates VALUES ({_marks(14)})", (*values, u.bytes_up, u.bytes_down, *counts)
                 )
 
     def put_drops(self, drops: Sequence[DropRow]) -> None:
@@ -183,6 +202,12 @@ class Ledger:
         """The head that ``board`` learned alone, and how good it is on every board."""
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO local_heads VALUES (?, ?)", (board, _blob(weights, "<i2")))
+            self._put_metrics(metrics)
+
+    def put_own(self, board: str, weights: npt.NDArray[np.int16], tuned: bool, metrics: Sequence[MetricRow]) -> None:
+        """The head that ``board`` keeps for itself, tuned or not, and how good it is on every board."""
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO own_heads VALUES (?, ?, ?)", (board, _blob(weights, "<i2"), tuned))
             self._put_metrics(metrics)
 
     def change_settings(self, settings: dict[str, Any]) -> None:
@@ -224,11 +249,11 @@ class Ledger:
 
     def rounds(self) -> list[RoundRow]:
         """All rounds that are over, round 0 first."""
-        columns = "round, master, shift, selected, seconds, bytes_up, bytes_down, payload_up, body_up, body_down"
-        return [
-            RoundRow(row[0], np.frombuffer(row[1], "<i4").astype(np.int32), row[2], tuple(json.loads(row[3])), *row[4:])
-            for row in self._rows(f"SELECT {columns} FROM rounds ORDER BY round")
-        ]
+        columns = (
+            "round, clusters, masters, shift, selected, "
+            "seconds, bytes_up, bytes_down, payload_up, body_up, body_down, moments"
+        )
+        return [_round(row) for row in self._rows(f"SELECT {columns} FROM rounds ORDER BY round")]
 
     def last_round(self) -> RoundRow | None:
         """The last round that is over; None before round 0."""
@@ -255,20 +280,26 @@ class Ledger:
         rows = self._rows("SELECT board, weights FROM local_heads ORDER BY rowid")
         return {board: np.frombuffer(weights, "<i2").astype(np.int16) for board, weights in rows}
 
+    def own_heads(self) -> dict[str, tuple[npt.NDArray[np.int16], bool]]:
+        """What boards keep for themselves, by board, and whether that was tuned."""
+        rows = self._rows("SELECT board, weights, tuned FROM own_heads ORDER BY rowid")
+        return {board: (np.frombuffer(weights, "<i2").astype(np.int16), bool(tuned)) for board, weights, tuned in rows}
+
     # -- within ------------------------------------------------------------------------------------------------------
 
     def _put_round(self, row: RoundRow) -> None:
-        values = (row.round, _blob(row.master, "<i4"), row.shift, json.dumps(list(row.selected)), row.seconds)
-        counts = (row.bytes_up, row.bytes_down, row.payload_up, row.body_up, row.body_down)
-        self._db.execute(f"INSERT INTO rounds VALUES ({_marks(10)})", (*values, *counts))
+        masters = np.atleast_2d(row.masters)
+        values = (row.round, len(masters), _blob(masters, "<i4"), row.shift, json.dumps(list(row.selected)))
+        counts = (row.seconds, row.bytes_up, row.bytes_down, row.payload_up, row.body_up, row.body_down, row.moments)
+        self._db.execute(f"INSERT INTO rounds VALUES ({_marks(12)})", (*values, *counts))
 
     def _put_drops(self, drops: Sequence[DropRow]) -> None:
         values = [(d.round, d.board, d.phase, d.reason, _now()) for d in drops]
         self._db.executemany(f"INSERT INTO drops VALUES ({_marks(5)})", values)
 
     def _put_metrics(self, metrics: Sequence[MetricRow]) -> None:
-        values = [(m.round, m.model, m.board, m.samples, m.correct) for m in metrics]
-        self._db.executemany(f"INSERT OR REPLACE INTO metrics VALUES ({_marks(5)})", values)
+        values = [(m.round, m.model, m.board, m.samples, m.correct, m.cluster) for m in metrics]
+        self._db.executemany(f"INSERT OR REPLACE INTO metrics VALUES ({_marks(6)})", values)
 
     def _rows(self, statement: str) -> list[Any]:
         with _explained(self.folder / FILE):
@@ -321,7 +352,7 @@ def _is_finished(folder: Path) -> bool:
         return ledger.result() is not None
 
 
-def _new_folder(runs: Path) -> Path:
+def new_folder(runs: Path) -> Path:
     """The next number: sorts by age, and no clock can make two runs share a folder."""
     with _explained(runs):
         runs.mkdir(parents=True, exist_ok=True)
@@ -336,14 +367,14 @@ def _new_folder(runs: Path) -> Path:
                 number += 1
 
 
-def _locked(folder: Path) -> IO[bytes]:
-    """The lock goes away with the process, however it ends."""
+def lock(folder: Path, what: str = "run") -> IO[bytes]:
+    """Of this process; it goes away with the process, however that ends. Raises ConfigError where another has it."""
     file = (folder / "lock").open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
-        raise ConfigError(f"{folder}: another tinyfl is working on this run", "wait for it, or end it") from error
+        raise ConfigError(f"{folder}: another tinyfl is working on this {what}", "wait for it, or end it") from error
     return file
 
 
@@ -361,6 +392,12 @@ def _explained(path: Path) -> Iterator[None]:
 
 def _blob(array: npt.NDArray[Any], kind: str) -> bytes:
     return array.astype(kind).tobytes()
+
+
+def _round(row: Sequence[Any]) -> RoundRow:
+    round, clusters, masters, shift, selected, *rest = row
+    weights = np.frombuffer(masters, "<i4").astype(np.int32).reshape(clusters, -1)
+    return RoundRow(round, weights, shift, tuple(json.loads(selected)), *rest)
 
 
 def _update(row: Sequence[Any]) -> UpdateRow:

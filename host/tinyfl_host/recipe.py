@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tinyfl.errors import ConfigError, TinyflError, UsageError
-from tinyfl.settings import TrainSettings, number
+from tinyfl.federated.clusters import MOST
+from tinyfl.federated.codecs import DOWNLINKS
+from tinyfl.federated.optimisers import OPTIMISERS
+from tinyfl.federated.robust import RULES
+from tinyfl.federated.selection import POLICIES
+from tinyfl.reference.codec import LEVELS, SELECTIONS
+from tinyfl.settings import CompileSettings, TrainSettings, choice, number
 
 S = TypeVar("S")
 
@@ -53,6 +59,7 @@ class UserSettings:
     lab: tuple[str, ...] = ()
     federated: tuple[str, ...] = ()
     unseen_per_draw: int = number(0, 0, 1000)
+    classes_per_board: int = number(0, 0, 256)  # drawn for each board, whose other samples are left out; 0: all
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,65 @@ class RunSettings:
 
 
 @dataclass(frozen=True)
+class UpdateSettings:
+    """``[update]``: how the boards send what they learned, and how they get the head."""
+
+    codec: str = choice(*LEVELS)
+    select: str = choice(*SELECTIONS)  # which weights of a head are sent
+    share: float = number(0.1, 1e-6, 1.0)  # of the weights, where not all are sent
+    count: int = number(-1, -1, 65_535)  # as a number of weights; -1: by share
+    entropy: bool = False
+    feedback: bool = False  # what an update leaves out is added to the board's next one
+    dense_rounds: int = number(
+        0, 0, 100_000
+    )  # so many rounds first with all weights: int4 of them if that is the codec, else int8
+    downlink: str = choice(*DOWNLINKS)
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """``[server]``: what the server makes of the boards' updates."""
+
+    optimiser: str = choice(*OPTIMISERS)
+    rate: float = number(0.0, 0.0, 100.0)  # 0: the optimiser's own
+    momentum: float = number(0.5, 0.0, 0.999)
+    decay: float = number(0.99, 0.0, 0.9999)
+    floor: float = number(0.1, 1e-6, 1.0)
+    aggregate: str = choice(*RULES)
+    liars: float = number(0.2, 0.0, 0.49)  # share of the boards that may be wrong
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """``[clients]``: which boards take part in a round; how many is ``[run] fraction``."""
+
+    select: str = choice(*POLICIES)
+    candidates: float = number(0.0, 0.0, 1.0)  # of "power": a share of the boards; 0: twice the fraction
+
+
+@dataclass(frozen=True)
+class ProxSettings:
+    """``[prox]``: FedProx (``tinyfl.reference.head.pull``)."""
+
+    mu: float = number(0.0, 0.0, 100.0)  # how strongly the boards hold on to the head that they got; 0: not at all
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """``[clusters]``: a head for each group of boards that learn the same."""
+
+    count: int = number(1, 1, MOST)
+
+
+@dataclass(frozen=True)
+class PersonalSettings:
+    """``[personal]``: each board's own head, after the last round."""
+
+    tune: int = number(0, 0, 65_535)  # epochs on the board's own samples, at [run] local_rate; 0: none
+    mix: float = number(1.0, 0.01, 1.0)  # of the way from the common head to the tuned one that its own head goes
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One model with its data and settings."""
 
@@ -86,7 +152,14 @@ class Recipe:
     data: DataSettings = field(default_factory=DataSettings)
     users: UserSettings = field(default_factory=UserSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
+    compile: CompileSettings = field(default_factory=CompileSettings)
     run: RunSettings = field(default_factory=RunSettings)
+    update: UpdateSettings = field(default_factory=UpdateSettings)
+    server: ServerSettings = field(default_factory=ServerSettings)
+    clients: ClientSettings = field(default_factory=ClientSettings)
+    prox: ProxSettings = field(default_factory=ProxSettings)
+    clusters: ClusterSettings = field(default_factory=ClusterSettings)
+    personal: PersonalSettings = field(default_factory=PersonalSettings)
 
     @property
     def tflite(self) -> Path:
@@ -122,7 +195,14 @@ SECTIONS: dict[str, type[Any]] = {
     "data": DataSettings,
     "users": UserSettings,
     "train": TrainSettings,
+    "compile": CompileSettings,
     "run": RunSettings,
+    "update": UpdateSettings,
+    "server": ServerSettings,
+    "clients": ClientSettings,
+    "prox": ProxSettings,
+    "clusters": ClusterSettings,
+    "personal": PersonalSettings,
 }
 
 
@@ -267,6 +347,8 @@ def _value(value: Any, kind: Any, entry: dataclasses.Field[Any], where: str) -> 
         least, most = entry.metadata["least"], entry.metadata["most"]
         if not least <= value <= most:
             raise ConfigError(f"{where} = {value!r}, expected {least} to {most}", "see docs/RECIPES.md")
+    if value not in entry.metadata.get("choices", (value,)):
+        raise ConfigError(f"{where} = {value!r}", f"expected one of {', '.join(entry.metadata['choices'])}")
     if kind is float:
         return float(value)
     return tuple(value) if isinstance(value, list) else value
@@ -287,7 +369,7 @@ def _check(recipe: Recipe, file: Path) -> None:
         raise ConfigError(f"{file}: the model's name is {recipe.name!r}", hint)
     _check_classes(recipe, file)
     _check_data(recipe.data, file)
-    _check_users(recipe.users, file)
+    _check_users(recipe.users, len(recipe.classes), file)
     if isinstance(recipe.run.quorum, float) and recipe.run.quorum > 1:
         raise ConfigError(f"{file}: [run] quorum = {recipe.run.quorum}", "give a fraction up to 1.0, or a whole number")
 
@@ -315,12 +397,17 @@ def _check_data(data: DataSettings, file: Path) -> None:
         raise ConfigError(f"{file}: [data] step = {data.step} without window", "set window: rows a sample")
 
 
-def _check_users(users: UserSettings, file: Path) -> None:
+def _check_users(users: UserSettings, classes: int, file: Path) -> None:
     _distinct(users.lab + users.federated, f"{file}: [users] lab and federated")
     if users.unseen_per_draw and users.unseen_per_draw >= len(users.federated):
         raise ConfigError(
             f"{file}: [users] unseen_per_draw = {users.unseen_per_draw} of {len(users.federated)} federated users",
             "leave at least one user to train",
+        )
+    if users.classes_per_board > classes:
+        raise ConfigError(
+            f"{file}: [users] classes_per_board = {users.classes_per_board} of {classes} classes",
+            "0 leaves each board all of its samples",
         )
 
 

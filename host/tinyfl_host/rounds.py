@@ -1,56 +1,31 @@
 """One federated round over boards: start reading tinyfl here.
 
-``runs`` repeats it, keeps the ledger and measures before, after and each board alone. The arithmetic is in
-``tinyfl.reference.head``, what a board is in ``fleet.Board``, how boards are driven at the same time in ``crew``.
+``runs`` repeats it, keeps the ledger and measures before, after and each board alone. Whom the server asks and what it
+makes of the answers is in ``serving``, the boards' arithmetic in ``tinyfl.reference.head``, how deltas are coded in
+``tinyfl.reference.codec`` and read in ``tinyfl.federated.codecs``, what a board is in ``fleet.Board``, what it is asked
+in ``plan``, how boards are driven at the same time in ``crew``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from tinyfl.errors import QuorumError
-from tinyfl.federated.selection import select
-from tinyfl.federated.update import Update, check_trained, check_update
-from tinyfl.graph import HeadFormat
+from tinyfl.federated.codecs import fleet_shift
+from tinyfl.federated.optimisers import State
+from tinyfl.federated.update import Update, check_trained, read_update
 from tinyfl.reference import head
-from tinyfl.reference.fixed import mix
+from tinyfl.reference.codec import stream
 from tinyfl.wire.messages import Trained
-from tinyfl_host import events
+from tinyfl_host import events, serving
 from tinyfl_host.crew import Crew, Deadline, Seat
 from tinyfl_host.events import Emit
-from tinyfl_host.settings import Settings
+from tinyfl_host.history import Past
+from tinyfl_host.learning import learn
+from tinyfl_host.plan import Plan
 
-COLLECT_STREAM = 0xFFFF  # the "epoch" of the deltas' rounding in mix()
 TRAIN_SHARE = 0.75  # of a round's deadline; the rest is kept to collect
-
-Int64 = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the rounds of one run have in common."""
-
-    format: HeadFormat
-    settings: Settings
-
-    @property
-    def rate(self) -> tuple[int, int]:
-        """The learning rate as the boards take it: (factor, shift)."""
-        return head.rate(self.settings.rate, self.format.r2, self.format.fw)
-
-    @property
-    def local_rate(self) -> tuple[int, int]:
-        """The same of boards that learn alone."""
-        return head.rate(self.settings.local_rate, self.format.r2, self.format.fw)
-
-    @property
-    def initial(self) -> npt.NDArray[np.int16]:
-        """The head as it was compiled, in wire order."""
-        return head.to_wire(self.format.initial).astype(np.int16)
 
 
 @dataclass(frozen=True)
@@ -59,7 +34,7 @@ class Round:
 
     round: int
     selected: list[str]
-    master: Int64  # after it, in wire order
+    models: Sequence[State]  # the server's after it, one a cluster: master weights in wire order, moments
     shift: int
     trained: Mapping[str, Trained]
     updates: Mapping[str, Update]
@@ -73,42 +48,52 @@ class Round:
         return weighted / (head.ONE * total) if total else 0.0
 
 
-def federated_round(crew: Crew, plan: Plan, master: Int64, round: int, emit: Emit) -> Round:
-    """Select, broadcast, train on the boards, announce one shift, collect int8 deltas, aggregate.
+def federated_round(crew: Crew, plan: Plan, models: Sequence[State], round: int, emit: Emit) -> Round:
+    """Select, broadcast, train on the boards, announce one shift, collect coded deltas, aggregate.
+
+    There is one model, or one for each cluster of boards: a board then gets all heads and trains the one that fits it.
 
     A board that was reset trains again and comes to the same weights. One that fails or is late is dropped, with the
     reason; QuorumError where too few are left. The round waits for all boards that live, until the deadline: which
     boards count must not depend on which are fast.
     """
-    settings, deadline = plan.settings, Deadline(plan.settings.deadline)
-    chosen = [crew.clients[i] for i in select(len(crew.clients), settings.fraction, settings.seed, round)]
+    server, deadline = serving.server(plan), Deadline(plan.settings.deadline)
+    chosen = serving.choose(plan, crew.clients, crew.history, round)
     emit(events.RoundStart(round, [member.name for member in chosen]))
-    weights = head.broadcast(master)
+    heads = [plan.broadcast(model.master) for model in models]
+    codec, random = plan.codec(round), stream(plan.settings.seed, round)
+    require_offers(crew, plan, round)
     lives: dict[str, int] = {}  # in which greeting of its seat each board trained
 
     def train(seat: Seat) -> Trained:
-        order = (settings.seed, seat.member.index, settings.epochs)
-        reply = seat.enter("train").train(round, *order, *plan.rate, weights, deadline=seat.left())
+        reply = learn(seat, plan, crew.history, round, heads)
         lives[seat.member.name] = seat.greetings
         return check_trained(reply)
 
     def collect(seat: Seat) -> Update:
-        seed = mix(settings.seed, round, COLLECT_STREAM, seat.member.index)
-        board = seat.enter("collect")
-        if seat.greetings != lives[seat.member.name]:  # reset since, perhaps: what it trained may be gone
+        name, board = seat.member.name, seat.enter("collect")
+        if seat.greetings != lives[name]:  # reset since, perhaps: what it trained may be gone
             train(seat)
-        delta = board.collect(round, shift, seed, deadline=seat.left())
-        return check_update(Update(delta.samples, delta.deltas), len(weights), trained[seat.member.name].samples)
+        delta = plan.collect(board, seat.member, round, shift, seat.left())
+        return read_update(codec, delta, plan.learns, trained[name].samples, random)
 
     trained = crew.each(chosen, train, deadline.left(TRAIN_SHARE))
     require_quorum(crew, plan, round, len(chosen), len(trained))
-    shift = head.fleet_shift([reply.max_delta for reply in trained.values()])
+    shift = fleet_shift(codec, server.believed(list(trained.values())))
     ready = [member for member in chosen if member.name in trained]
     updates = crew.each(ready, collect, deadline.left())
     require_quorum(crew, plan, round, len(chosen), len(updates))
-    deltas, samples = [u.deltas for u in updates.values()], [u.samples for u in updates.values()]
-    master = head.aggregate(master, deltas, samples, shift)
-    return Round(round, [member.name for member in chosen], master, shift, trained, updates, deadline.elapsed())
+    past = Past(round, heads, shift, serving.took(plan, len(heads), trained, updates))
+    models = serving.step(plan, models, past, updates)
+    crew.history.add(past)
+    return Round(round, [member.name for member in chosen], models, shift, trained, updates, deadline.elapsed())
+
+
+def require_offers(crew: Crew, plan: Plan, round: int) -> None:
+    """Raises MismatchError where a client that was greeted already does not offer what every round asks for."""
+    for member in crew.clients:
+        if member.name in crew.welcomes:
+            plan.check_offer(crew.welcomes[member.name], round, member.name)
 
 
 def require_quorum(crew: Crew, plan: Plan, round: int, asked: int, left: int) -> None:
@@ -116,8 +101,7 @@ def require_quorum(crew: Crew, plan: Plan, round: int, asked: int, left: int) ->
     wanted = min(plan.settings.quorum_of(asked), asked)
     if left >= wanted:
         return
-    reasons = "".join(f"\n{drop.board}, {drop.phase}: {drop.reason}" for drop in crew.drops)
     raise QuorumError(
-        f"round {round}: {left} of {asked} boards are left, the quorum is {wanted}{reasons}",
+        f"round {round}: {left} of {asked} boards are left, the quorum is {wanted}{crew.reasons()}",
         "mend the boards and go on with --resume; --quorum asks for less",
     )

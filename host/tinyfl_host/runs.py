@@ -3,69 +3,107 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from tinyfl.errors import QuorumError
+from tinyfl.federated import optimisers
+from tinyfl.federated.codecs import broadcast
+from tinyfl.federated.optimisers import State
 from tinyfl.reference import head
 from tinyfl_host import events
 from tinyfl_host.crew import Crew, instructions
 from tinyfl_host.evaluation import FEDERATED, accuracy, boards_alone, local_accuracy, measure
 from tinyfl_host.events import Emit
+from tinyfl_host.history import History, Past, Took
 from tinyfl_host.ledger import DropRow, Ledger, RoundRow, UpdateRow
-from tinyfl_host.rounds import Int64, Plan, Round, federated_round, require_quorum
+from tinyfl_host.personal import boards_own
+from tinyfl_host.plan import Plan
+from tinyfl_host.rounds import Round, federated_round, require_quorum
+from tinyfl_host.serving import server
 from tinyfl_host.traffic import Traffic
 
 BYTES = ("bytes_up", "bytes_down", "payload_up", "body_up", "body_down")
 
 
 def run_rounds(crew: Crew, plan: Plan, ledger: Ledger, emit: Emit) -> events.RunDone:
-    """All rounds that the ledger does not hold yet, then each board alone, then the figures of the whole run."""
+    """All rounds that the ledger does not hold yet, then each board alone and its own head, then the figures."""
     if ledger.last_round() is None:
         start(crew, plan, ledger, emit)
+    crew.history = remembered(ledger)
     last = ledger.last_round()
     assert last is not None
-    master = last.master.astype(np.int64)
+    models = restored(plan, last)
     for number in range(last.round + 1, plan.settings.rounds + 1):
-        master = record_round(crew, plan, ledger, master, number, emit)
+        models = record_round(crew, plan, ledger, models, number, emit)
     if plan.settings.local_only:
         boards_alone(crew, plan.settings, plan.local_rate, plan.initial, ledger, emit)
-    return finish(crew, ledger, emit)
+    if plan.settings.personal.tune:
+        boards_own(crew, plan, ledger, emit)
+    return finish(crew, plan, ledger, emit)
+
+
+def initial_models(plan: Plan) -> Sequence[State]:
+    """The server's one model before the first round."""
+    return [optimisers.start(server(plan).optimiser, plan.initial.astype(np.int64) << 16)]
+
+
+def restored(plan: Plan, row: RoundRow) -> Sequence[State]:
+    """The server's models after a round that the ledger holds."""
+    rule, masters, size = server(plan).optimiser, row.masters.astype(np.int64), len(row.moments) // len(row.masters)
+    return [
+        optimisers.restore(rule, master, row.moments[i * size : (i + 1) * size]) for i, master in enumerate(masters)
+    ]
 
 
 def start(crew: Crew, plan: Plan, ledger: Ledger, emit: Emit) -> None:
     """Round 0: measures the head as it was compiled."""
     crew.start_round(0)
-    metrics = measure(crew, plan.initial, 0, plan.settings.deadline)
+    metrics = measure(crew, plan, [plan.initial], 0)
     ledger.put_drops(drop_rows(crew))
     require_quorum(crew, plan, 0, len(crew.clients), len({m.name for m in crew.clients} - crew.dropped()))
-    ledger.start((plan.initial.astype(np.int64) << 16).astype(np.int32), metrics)
+    ledger.start(np.stack([model.master for model in initial_models(plan)]).astype(np.int32), metrics)
     emit(events.Evaluated(0, accuracy(crew.members, metrics)))
 
 
-def record_round(crew: Crew, plan: Plan, ledger: Ledger, master: Int64, number: int, emit: Emit) -> Int64:
+def remembered(ledger: Ledger) -> History:
+    """The rounds that are over, for boards with error feedback."""
+    history, rounds = History(), ledger.rounds()
+    for before, row in itertools.pairwise(rounds):
+        boards = {update.board: Took(update.first_loss, update.cluster) for _, update in ledger.updates(row.round)}
+        history.add(Past(row.round, heads_after(ledger, before), row.shift, boards))
+    return history
+
+
+def record_round(
+    crew: Crew, plan: Plan, ledger: Ledger, models: Sequence[State], number: int, emit: Emit
+) -> Sequence[State]:
     """One round, measured and written to the ledger as a whole; of one that missed the quorum its drops alone."""
     crew.start_round(number)
     before = crew.traffic()
     try:
-        done = federated_round(crew, plan, master, number, emit)
+        done = federated_round(crew, plan, models, number, emit)
     except QuorumError:
         ledger.put_drops(drop_rows(crew))
         raise
     traffic = difference(crew.traffic(), before)
     metrics = []
     if number % plan.settings.evaluate_every == 0 or number == plan.settings.rounds:
-        last = number == plan.settings.rounds
-        metrics = measure(crew, head.broadcast(done.master), number, plan.settings.deadline, keep=last)
-    row = round_row(done, traffic)
+        weights = [plan.broadcast(model.master) for model in done.models]
+        metrics = measure(crew, plan, weights, number, keep=number == plan.settings.rounds)
+    rule = server(plan).optimiser
+    row = round_row(done, traffic, b"".join(optimisers.moments(rule, model) for model in done.models))
     ledger.commit(row, update_rows(crew, done, traffic), drop_rows(crew), metrics)
     used = events.Bytes(row.bytes_up, row.bytes_down, row.payload_up, row.body_up, row.body_down)
     score = accuracy(crew.members, metrics) if metrics else None
     emit(events.RoundDone(number, score, len(done.updates), done.shift, done.loss, used, done.seconds))
-    return done.master
+    return done.models
 
 
-def finish(crew: Crew, ledger: Ledger, emit: Emit) -> events.RunDone:
+def finish(crew: Crew, plan: Plan, ledger: Ledger, emit: Emit) -> events.RunDone:
     """The figures of the whole run, from the ledger."""
     rounds, metrics = ledger.rounds(), ledger.metrics(FEDERATED)
     last = rounds[-1]
@@ -75,7 +113,7 @@ def finish(crew: Crew, ledger: Ledger, emit: Emit) -> events.RunDone:
         before=accuracy(crew.members, [m for m in metrics if m.round == 0]),
         after=accuracy(crew.members, [m for m in metrics if m.round == last.round]),
         local_only=local_accuracy(crew.members, ledger).accuracy,
-        head_sha256=head_sha256(last.master.astype(np.int64)),
+        head_sha256=head_sha256(*heads_after(ledger, last)),
         bytes=events.Bytes(*(sum(getattr(row, key) for row in rounds) for key in BYTES)),
         boards=len(crew.members),
         dropped=len(ledger.drops()),
@@ -85,9 +123,15 @@ def finish(crew: Crew, ledger: Ledger, emit: Emit) -> events.RunDone:
     return done
 
 
-def head_sha256(master: Int64) -> str:
-    """SHA-256 over the broadcast head of these master weights: int16, little-endian, wire order."""
-    return hashlib.sha256(head.broadcast(master).astype("<i2").tobytes()).hexdigest()
+def heads_after(ledger: Ledger, last: RoundRow) -> list[npt.NDArray[np.int16]]:
+    """What the boards get after this round, a head for each cluster."""
+    downlink = ledger.settings()["update"]["downlink"]
+    return [broadcast(master, downlink) for master in last.masters.astype(np.int64)]
+
+
+def head_sha256(*heads: npt.NDArray[np.int16]) -> str:
+    """SHA-256 over heads as they are broadcast, a cluster after the other: int16, little-endian, wire order."""
+    return hashlib.sha256(np.concatenate(heads).astype("<i2").tobytes()).hexdigest()
 
 
 def difference(after: dict[str, Traffic], before: dict[str, Traffic]) -> dict[str, Traffic]:
@@ -95,20 +139,21 @@ def difference(after: dict[str, Traffic], before: dict[str, Traffic]) -> dict[st
     return {name: traffic - before[name] for name, traffic in after.items()}
 
 
-def round_row(done: Round, traffic: dict[str, Traffic]) -> RoundRow:
+def round_row(done: Round, traffic: dict[str, Traffic], moments: bytes) -> RoundRow:
     """The round as the ledger keeps it."""
     used = sum(traffic.values(), start=Traffic())
     return RoundRow(
         round=done.round,
-        master=done.master.astype(np.int32),
+        masters=np.stack([model.master for model in done.models]).astype(np.int32),
         shift=done.shift,
         selected=tuple(done.selected),
         seconds=done.seconds,
         bytes_up=used.up,
         bytes_down=used.down,
-        payload_up=sum(len(update.deltas) for update in done.updates.values()),
+        payload_up=sum(len(update.payload) for update in done.updates.values()),
         body_up=used.body_up,
         body_down=used.body_down,
+        moments=moments,
     )
 
 
@@ -123,13 +168,15 @@ def update_rows(crew: Crew, done: Round, traffic: dict[str, Traffic]) -> list[Up
                 samples=update.samples,
                 loss=reply.loss / head.ONE,
                 max_delta=reply.max_delta,
-                deltas=update.deltas,
+                deltas=update.payload.view(np.int8),
                 bytes_up=traffic[name].up,
                 bytes_down=traffic[name].down,
                 embeddings=reply.embeddings,
                 embed_instructions=instructions(welcome, reply.embed_ticks),
                 steps=reply.steps,
                 step_instructions=instructions(welcome, reply.step_ticks),
+                first_loss=reply.first_loss,
+                cluster=crew.history.cluster(name) or 0,
             )
         )
     return rows

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyfl.errors import ConfigError, DataError, UsageError
+from tinyfl.errors import ConfigError, DataError
 from tinyfl.graph import HeadFormat
 from tinyfl.image import build_image, read_image
 from tinyfl.reference import quantize_input
 from tinyfl.reference.board import TwinBoard
 from tinyfl_host.artifacts import Artifacts, compile_artifacts
 from tinyfl_host.boards import board
-from tinyfl_host.build import build_firmware
+from tinyfl_host.build import build_firmware, build_library
 from tinyfl_host.crew import RETURN_PATIENCE
 from tinyfl_host.dataset import Dataset, Float32, UInt8, board_data, load_samples
 from tinyfl_host.emulate import Emulator, boot
@@ -22,10 +22,12 @@ from tinyfl_host.fleet import Fleet, Member
 from tinyfl_host.links import Link
 from tinyfl_host.links.trace import Trace
 from tinyfl_host.node import Node
-from tinyfl_host.recipe import Recipe, draw_users, load_recipe
+from tinyfl_host.parts import deal
+from tinyfl_host.recipe import Recipe, load_recipe
+from tinyfl_host.sim import Simulation, map_images
 from tinyfl_host.traffic import Traffic
 
-MODELLED = "twin"
+Model = tuple[Recipe, Artifacts, HeadFormat]
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Scenario:
     artifacts: Artifacts
     format: HeadFormat
     members: tuple[Member, ...]
-    images: dict[str, bytes]
+    images: Mapping[str, bytes | memoryview]
 
     @property
     def runs(self) -> Path:
@@ -56,11 +58,12 @@ class Scenario:
         """What must be the same when a run is resumed."""
         data = hashlib.sha256()
         for name, image in self.images.items():
-            data.update(f"{name}\0{len(image)}\0".encode() + image)
+            data.update(f"{name}\0{len(image)}\0".encode())
+            data.update(image)
         return {"recipe": self.recipe.name, "model": self.artifacts.manifest["hash"], "data": data.hexdigest()}
 
 
-def load_model(folder: Path) -> tuple[Recipe, Artifacts, HeadFormat]:
+def load_model(folder: Path) -> Model:
     """The recipe, compiled; ConfigError where it has no data or its model has no head to train."""
     recipe = load_recipe(folder)
     if not recipe.has_data:
@@ -72,50 +75,15 @@ def load_model(folder: Path) -> tuple[Recipe, Artifacts, HeadFormat]:
     return recipe, artifacts, artifacts.head
 
 
-def prepare(model: tuple[Recipe, Artifacts, HeadFormat], members: Sequence[Member]) -> Scenario:
+def prepare(model: Model, members: Sequence[Member]) -> Scenario:
     """Gives each board its data. Raises DataError for users that the data does not know."""
     recipe, artifacts, format = model
     needy = [member for member in members if member.needs_data]
     dataset = load_samples(recipe) if any(member.user for member in needy) else None
-    images = {member.name: _image(artifacts, member, dataset) for member in needy}
+    made = ((member.name, _image(artifacts, member, dataset)) for member in needy)
+    mapped = any(member.simulated for member in needy)
+    images: Mapping[str, bytes | memoryview] = map_images(made, artifacts.folder) if mapped else dict(made)
     return Scenario(recipe, artifacts, format, tuple(members), images)
-
-
-def recipe_members(recipe: Recipe, on: str, boards: int | None, draw: int) -> list[Member]:
-    """One board a user: the draw's clients, then its never-seen users. Fewer ``boards`` leave out the last clients."""
-    check_target(on)
-    if not recipe.users.federated:
-        raise ConfigError(f"{recipe.folder / 'recipe.toml'}: [users] federated names nobody", "name who holds a board")
-    drawn = draw_users(recipe, draw)
-    clients, unseen = len(drawn.clients), len(drawn.unseen)
-    if boards is not None:
-        if not 1 <= boards <= clients + unseen:
-            raise UsageError(
-                f"--boards {boards}: the recipe names {clients + unseen} users that can hold a board",
-                f"give --boards 1 to {clients + unseen}, or name more users in [users] federated",
-            )
-        clients = max(1, boards - unseen)
-        unseen = boards - clients
-    users = [(user, "client") for user in drawn.clients[:clients]] + [
-        (user, "unseen") for user in drawn.unseen[:unseen]
-    ]
-    names = _names([user for user, _ in users])
-    return [
-        Member(name, index, on, user, role) for index, (name, (user, role)) in enumerate(zip(names, users, strict=True))
-    ]
-
-
-def check_target(on: str) -> None:
-    """Raises UsageError where ``--on`` is nothing that a run can boot."""
-    if on.startswith("emu:") or on == "posix":
-        spec = board(on.removeprefix("emu:"))
-        if spec.machine is None and spec.env != "posix":
-            raise UsageError(f"{on}: {spec.env} has no emulator", "take one of tinyfl device list")
-    elif on != MODELLED:
-        raise UsageError(
-            f"--on {on}: a run boots emu:ENV, posix or twin",
-            "boards that are there already are named in a fleet file: tinyfl run RECIPE --fleet fleet.toml",
-        )
 
 
 def bring_up(
@@ -129,11 +97,11 @@ def bring_up(
 
     def booted(member: Member) -> Emulator:
         assert member.env is not None
-        return boot(board(member.env), firmware[member.env], scenario.images[member.name], name=member.name)
+        return boot(board(member.env), firmware[member.env], bytes(scenario.images[member.name]), name=member.name)
 
     def twin(member: Member) -> TwinBoard:
         if member.name not in twins:
-            image = read_image(scenario.images[member.name])
+            image = read_image(bytes(scenario.images[member.name]))
             shape = artifacts.graph.tensor(artifacts.graph.input).shape[1:]
             train, test = image.x_train.reshape(-1, *shape), image.x_test.reshape(-1, *shape)
             data = (train, image.y_train, test, image.y_test)
@@ -153,7 +121,9 @@ def bring_up(
             traffic=traffic,
         )
 
-    return Fleet(scenario.members, booted, node, twin, trace)
+    simulated = {member.name: scenario.images[member.name] for member in scenario.members if member.simulated}
+    sim = Simulation(build_library(artifacts), artifacts.manifest, simulated) if simulated else None
+    return Fleet(scenario.members, booted, node, twin, trace, sim)
 
 
 def user_image(folder: Path, artifacts: Artifacts, user: str) -> bytes:
@@ -166,7 +136,7 @@ def _image(artifacts: Artifacts, member: Member, dataset: Dataset | None) -> byt
     if member.data:
         return _read_image(Path(member.data), graph.tensor(graph.input).size)
     assert dataset is not None
-    return _user_image(artifacts, board_data(dataset, member.user), member.name)
+    return _user_image(artifacts, deal(board_data(dataset, member.user), member), member.name)
 
 
 def _user_image(artifacts: Artifacts, data: tuple[Float32, UInt8, Float32, UInt8], name: str) -> bytes:
@@ -188,15 +158,3 @@ def _read_image(path: Path, input_bytes: int) -> bytes:
     if image.x_train.shape[1] != input_bytes:
         raise DataError(f"{path}: inputs of {image.x_train.shape[1]} bytes, the model takes {input_bytes}")
     return data
-
-
-def _names(users: Sequence[str]) -> list[str]:
-    """``user-5``: a name of at most 16 bytes for each board, all different."""
-    names: list[str] = []
-    for place, user in enumerate(users):
-        plain = "".join(char if char.isalnum() or char in "._-" else "_" for char in user)
-        name = (
-            (f"user-{plain}" if plain.isdigit() else plain).encode("ascii", "replace").decode().replace("?", "_")[:16]
-        )
-        names.append(name if name and name not in names else f"{name[:12]}~{place}")
-    return names

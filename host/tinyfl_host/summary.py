@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from typing import Any, TypeVar
 
 from tinyfl.errors import ConfigError
 from tinyfl_host.evaluation import FEDERATED, LOCAL, accuracy, local_accuracy, share
-from tinyfl_host.events import Accuracy, LocalOnly
+from tinyfl_host.events import Accuracy, LocalOnly, Personal
 from tinyfl_host.fleet import Member
 from tinyfl_host.ledger import DropRow, Ledger, MetricRow, RoundRow, UpdateRow
-from tinyfl_host.runs import head_sha256
+from tinyfl_host.personal import OWN, personal
+from tinyfl_host.runs import head_sha256, heads_after
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,9 @@ class BoardFigures:
     bytes_up: int
     bytes_down: int
     drops: int
+    own: float | None = None  # of the head that it keeps for itself
+    tuned: bool | None = None  # whether that is its own, not the common one
+    cluster: int | None = None  # where there are several
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class Summary:
     before: Accuracy
     after: Accuracy
     local_only: LocalOnly
+    personal: Personal | None
     rounds: list[RoundFigures]
     boards: list[BoardFigures]
     drops: list[DropRow]
@@ -85,7 +91,7 @@ class Summary:
 
     @property
     def payload_up(self) -> int:
-        """The int8 deltas alone, all rounds."""
+        """The coded deltas alone, all rounds."""
         return sum(row.payload_up for row in self.rounds)
 
     @property
@@ -102,8 +108,19 @@ def summarise(ledger: Ledger) -> Summary:
         raise ConfigError(f"{ledger.folder}: the run ended before anything was measured", "go on with --resume")
     members = [Member(**document) for document in ledger.members()]
     metrics, updates, drops = ledger.metrics(), ledger.updates(), ledger.drops()
-    federated = _by_round([row for row in metrics if row.model == FEDERATED])
-    measured = sorted(federated)
+    federated = _grouped((row.round, row) for row in metrics if row.model == FEDERATED)
+    last = federated[max(federated)]
+    boards = _Boards(
+        before={row.board: row for row in federated[0]},
+        after={row.board: row for row in last},
+        local={row.board: row for row in metrics if row.model == LOCAL + row.board},
+        own={row.board: row for row in metrics if row.model == OWN + row.board},
+        tuned={board: tuned for board, (_, tuned) in ledger.own_heads().items()},
+        clusters=len(rounds[-1].masters),
+        updates=_grouped((update.board, update) for _, update in updates),
+        drops=Counter(drop.board for drop in drops),
+    )
+    by_round = _grouped(updates)
     created, finished = ledger.times()
     return Summary(
         run=str(ledger.folder),
@@ -113,31 +130,42 @@ def summarise(ledger: Ledger) -> Summary:
         finished=finished,
         settings=ledger.settings(),
         before=accuracy(members, federated[0]),
-        after=accuracy(members, federated[measured[-1]]),
+        after=accuracy(members, last),
         local_only=local_accuracy(members, ledger),
-        rounds=[_round(row, members, federated, updates) for row in rounds],
-        boards=[_board(m, metrics, federated[measured[-1]], updates, drops) for m in members],
+        personal=personal(members, ledger),
+        rounds=[_round(row, members, federated, by_round.get(row.round, [])) for row in rounds],
+        boards=[_board(member, boards) for member in members],
         drops=drops,
-        head_sha256=head_sha256(rounds[-1].master.astype(np.int64)),
+        head_sha256=head_sha256(*heads_after(ledger, rounds[-1])),
         instructions_per_window=_mean(updates, "embed_instructions", "embeddings"),
         instructions_per_step=_mean(updates, "step_instructions", "steps"),
     )
 
 
-def _by_round(metrics: Sequence[MetricRow]) -> dict[int, list[MetricRow]]:
-    rounds: dict[int, list[MetricRow]] = defaultdict(list)
-    for row in metrics:
-        rounds[row.round].append(row)
-    return rounds
+@dataclass(frozen=True)
+class _Boards:
+    """What the ledger says of each board, by its name."""
+
+    before: Mapping[str, MetricRow]
+    after: Mapping[str, MetricRow]
+    local: Mapping[str, MetricRow]
+    own: Mapping[str, MetricRow]
+    tuned: Mapping[str, bool]
+    clusters: int
+    updates: Mapping[str, Sequence[UpdateRow]]
+    drops: Mapping[str, int]
+
+
+def _grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    groups: dict[K, list[V]] = defaultdict(list)
+    for key, value in pairs:
+        groups[key].append(value)
+    return groups
 
 
 def _round(
-    row: RoundRow,
-    members: Sequence[Member],
-    federated: dict[int, list[MetricRow]],
-    updates: Sequence[tuple[int, UpdateRow]],
+    row: RoundRow, members: Sequence[Member], federated: Mapping[int, list[MetricRow]], own: Sequence[UpdateRow]
 ) -> RoundFigures:
-    own = [update for number, update in updates if number == row.round]
     samples = sum(update.samples for update in own)
     loss = sum(update.loss * update.samples for update in own) / samples if samples else None
     score = accuracy(members, federated[row.round]) if row.round in federated else Accuracy(None, None)
@@ -145,30 +173,27 @@ def _round(
     return RoundFigures(row.round, score, len(own), len(row.selected), row.shift, loss, *counts)
 
 
-def _board(
-    member: Member,
-    metrics: Sequence[MetricRow],
-    last: Sequence[MetricRow],
-    updates: Sequence[tuple[int, UpdateRow]],
-    drops: Sequence[DropRow],
-) -> BoardFigures:
-    name = member.name
-    before = [row for row in metrics if row.model == FEDERATED and row.round == 0 and row.board == name]
-    local = [row for row in metrics if row.model == LOCAL + name and row.board == name]
-    own = [update for _, update in updates if update.board == name]
+def _board(member: Member, of: _Boards) -> BoardFigures:
+    before, after, local, kept = (
+        share([rows[member.name]]) if member.name in rows else None for rows in (of.before, of.after, of.local, of.own)
+    )
+    own, last = of.updates.get(member.name, ()), of.after.get(member.name)
     return BoardFigures(
-        name=name,
+        name=member.name,
         user=member.user,
         role=member.role,
         link=member.link,
         samples=own[-1].samples if own else None,
-        before=share(before),
-        after=share([row for row in last if row.board == name]),
-        local=share(local),
+        before=before,
+        after=after,
+        local=local,
+        own=kept,
+        tuned=of.tuned.get(member.name),
+        cluster=last.cluster if last is not None and of.clusters > 1 else None,
         rounds=len(own),
         bytes_up=sum(update.bytes_up for update in own),
         bytes_down=sum(update.bytes_down for update in own),
-        drops=sum(drop.board == name for drop in drops),
+        drops=of.drops[member.name],
     )
 
 

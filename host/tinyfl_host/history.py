@@ -1,0 +1,73 @@
+"""The rounds of a run that counted, as far as boards with error feedback depend on them.
+
+A residual is a board's alone: nobody else can compute it without its data. It follows from nothing but seeds, data and
+the heads and shifts of the rounds that took the board's update. So a board that lost it, by a reset without a store or
+because the host that simulates it was restarted, gets it back by doing those rounds again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyfl.federated.selection import UNHEARD
+
+
+@dataclass(frozen=True)
+class Took:
+    """What a board's update said beside its deltas: the byte of loss; and the cluster that it went to."""
+
+    loss: int
+    cluster: int = 0
+
+
+@dataclass(frozen=True)
+class Past:
+    """A round that counted: the heads that its boards trained from, its shift, and whose updates were taken."""
+
+    round: int
+    heads: Sequence[npt.NDArray[np.int16]]
+    shift: int
+    boards: Mapping[str, Took]
+
+    def weights(self, board: str) -> npt.NDArray[np.int16]:
+        """The head that it trained from. Where there was one for all, the clusters came after the training."""
+        return self.heads[self.boards[board].cluster if len(self.heads) > 1 else 0]
+
+
+class History:
+    """All of them, in their order."""
+
+    def __init__(self) -> None:
+        self._rounds: list[Past] = []
+        self._taken: dict[str, int] = {}
+        self._losses: dict[str, int] = {}
+        self._clusters: dict[str, int] = {}
+
+    def add(self, past: Past) -> None:
+        """A round that counts from now on."""
+        self._rounds.append(past)
+        self._taken.update(dict.fromkeys(past.boards, past.round))
+        self._losses.update({name: took.loss for name, took in past.boards.items()})
+        clusters = {name: took.cluster for name, took in past.boards.items()}
+        if len(past.heads) > 1 or any(clusters.values()):
+            self._clusters.update(clusters)
+
+    def taken(self, board: str) -> int:
+        """The last round that took this board's update; 0: none."""
+        return self._taken.get(board, 0)
+
+    def loss(self, board: str) -> int:
+        """What it reported last, 0 to 255."""
+        return self._losses.get(board, UNHEARD)
+
+    def cluster(self, board: str) -> int | None:
+        """That of its last update; None where it is not known."""
+        return self._clusters.get(board)
+
+    def of(self, board: str) -> Iterator[Past]:
+        """The rounds that did."""
+        return (past for past in self._rounds if board in past.boards)

@@ -1,0 +1,186 @@
+"""What the server knows of codecs: what it asks for, and how it reads what a board sent (docs/WIRE.md, "Updates").
+
+Boards are not believed: whatever the payload holds, it becomes an update of the right size and range, or a BoardError.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyfl.errors import BoardError
+from tinyfl.reference import head
+from tinyfl.reference.codec import (
+    LIMITS,
+    MAX_SHIFTS,
+    PLAIN,
+    VALUE_PARAMETERS,
+    WIDTHS,
+    Bits,
+    Codec,
+    draw,
+    rice_bits,
+)
+from tinyfl.reference.fixed import Int64
+from tinyfl.wire.messages import Trained
+
+Int16 = npt.NDArray[np.int16]
+UInt8 = npt.NDArray[np.uint8]
+
+INT16, INT8, DIFFERENCE = range(3)  # codings of weights
+DOWNLINKS = ("int16", "int8", "difference")
+DIFFERENCE_PARAMETERS = range(16)
+
+
+def fleet_shift(codec: Codec, replies: Sequence[Trained]) -> int:
+    """One shift for all boards: the smallest with every \\|v\\| <= limit * 2^shift; of signs the power of two that is
+    nearest, in ratio, to the mean of the boards' means."""
+    if codec.level == "sign":
+        mean = sum(reply.mean_delta for reply in replies) // max(1, len(replies))
+        shift = max(0, mean.bit_length() - 1)
+        return min(shift + (mean * mean > 2 << 2 * shift), MAX_SHIFTS["sign"])
+    return head.fleet_shift([reply.max_delta for reply in replies], LIMITS[codec.level])
+
+
+def decode(codec: Codec, payload: UInt8, weights: int, random: int) -> Int64:
+    """q (P,) of an update of ``weights`` weights, zeros where nothing was sent; BoardError where no board can be right.
+
+    ``random`` as in ``reference.codec.stream``.
+    """
+    reader = Reader(payload)
+    header = reader.take(1, 8)[0] if codec.header else PLAIN
+    picked = _picked(codec, reader, header >> 4, weights, random)
+    count = int(np.count_nonzero(picked))
+    q = np.zeros(weights, np.int64)
+    q[picked] = _values(codec, reader, header & 15, count)
+    reader.end()
+    return q
+
+
+def _picked(codec: Codec, reader: Reader, parameter: int, weights: int, random: int) -> npt.NDArray[np.bool_]:
+    if codec.selection == "random":
+        picked = draw(weights, codec.count, random)
+    elif codec.selection == "all":
+        picked = np.ones(weights, np.bool_)
+    elif parameter == PLAIN:
+        picked = reader.take(weights, 1).astype(np.bool_)
+    else:
+        picked = np.zeros(weights, np.bool_)
+        places = np.cumsum(reader.rice(codec.count, parameter, weights - 1) + 1) - 1
+        if places[-1] >= weights:
+            raise BoardError(f"sent weight {places[-1]}, the head has {weights}")
+        picked[places] = True
+    if codec.selection != "top" and parameter != 0:
+        raise BoardError(f"sent parameter {parameter} of positions, there are none")
+    if codec.count and np.count_nonzero(picked) != codec.count:
+        raise BoardError(f"sent {np.count_nonzero(picked)} weights, asked for {codec.count}")
+    return picked
+
+
+def _values(codec: Codec, reader: Reader, parameter: int, count: int) -> Int64:
+    """q (count,) within the level's limit."""
+    limit, width = LIMITS[codec.level], WIDTHS[codec.level]
+    if parameter == PLAIN:
+        raw = reader.take(count, width)
+        q = 1 - 2 * raw if codec.level == "sign" else raw - ((raw >> (width - 1)) << width)
+    elif codec.entropy and parameter in VALUE_PARAMETERS:
+        symbols = reader.rice(count, parameter, 1 if codec.level == "sign" else 2 * limit)
+        q = 1 - 2 * symbols if codec.level == "sign" else np.where(symbols & 1, -(symbols + 1) // 2, symbols // 2)
+    else:
+        raise BoardError(f"sent parameter {parameter} of values, which does not exist here")
+    if len(q) and int(q.min()) < -limit:
+        raise BoardError(f"sent a delta of {q.min()}, the range is -{limit}..{limit}")
+    return q
+
+
+class Reader:
+    """Bits of a payload from somebody who may lie."""
+
+    def __init__(self, payload: UInt8) -> None:
+        self._bits = np.unpackbits(payload, bitorder="little").astype(np.int64)
+        self._at = 0
+
+    def take(self, count: int, width: int) -> Int64:
+        """(count,) numbers of ``width`` bits."""
+        size = count * width
+        if size > len(self._bits) - self._at:
+            raise BoardError(f"sent {len(self._bits) // 8} bytes of deltas, too few")
+        bits = self._bits[self._at : self._at + size].reshape(count, width)
+        self._at += size
+        return np.asarray(bits @ (1 << np.arange(width, dtype=np.int64)), np.int64)
+
+    def rice(self, count: int, parameter: int, most: int) -> Int64:
+        """(count,) Rice-coded symbols of at most ``most``."""
+        symbols = np.zeros(count, np.int64)
+        bits, zeros, at = self._bits, np.flatnonzero(self._bits == 0).tolist(), self._at
+        ends = iter(zeros)
+        for i in range(count):
+            end = next((place for place in ends if place >= at), None)
+            if end is None or end + parameter >= len(bits):
+                raise BoardError(f"sent {len(bits) // 8} bytes of deltas, too few")
+            symbol = end - at << parameter
+            for bit in range(parameter):
+                symbol |= int(bits[end + 1 + bit]) << bit
+            if symbol > most:
+                raise BoardError(f"sent the symbol {symbol}, at most {most} is possible")
+            symbols[i], at = symbol, end + 1 + parameter
+        self._at = at
+        return symbols
+
+    def end(self) -> None:
+        """Nothing but the zero bits of a last byte may be left."""
+        rest = self._bits[self._at :]
+        if len(rest) >= 8 or rest.any():
+            raise BoardError(f"sent {len(self._bits) // 8} bytes of deltas, which are too many or end in rubbish")
+
+
+def broadcast(master: Int64, downlink: str) -> Int16:
+    """The head (P,) that the server sends of its master weights: what all boards then hold."""
+    weights = head.broadcast(master)
+    return rounded(weights) if downlink == "int8" else weights
+
+
+def rounded(weights: Int16) -> Int16:
+    """The nearest head (P,) that int8 with one power of two can say."""
+    power = _power(weights)
+    return np.asarray(np.clip((weights.astype(np.int64) + (1 << power >> 1)) >> power, -127, 127) << power, np.int16)
+
+
+def _power(weights: Int16) -> int:
+    largest, power = int(np.abs(weights.astype(np.int64)).max(initial=0)), 0
+    while largest > 127 << power:
+        power += 1
+    return min(power, 7)  # 127 * 2^7 is nearly head.MAX_WEIGHT: what is beyond is clipped
+
+
+def encode_weights(weights: Int16, downlink: str, held: Int16 | None) -> tuple[int, UInt8]:
+    """(coding, bytes) of a head (P,) for a board that holds the head ``held`` (None: nobody knows).
+
+    Always exactly these weights: what the coding asked for cannot say, or not in fewer bytes, goes as int16.
+    """
+    plain = weights.astype("<i2").view(np.uint8)
+    if downlink == "int8":
+        power = _power(weights)
+        small = weights.astype(np.int64) >> power
+        if np.array_equal(small << power, weights):
+            return INT8, np.concatenate([[power], small.astype(np.int8).view(np.uint8)]).astype(np.uint8)
+    if downlink == "difference" and held is not None and held.shape == weights.shape:
+        coded = _difference(weights, held)
+        if len(coded) < len(plain):
+            return DIFFERENCE, coded
+    return INT16, plain
+
+
+def _difference(weights: Int16, held: Int16) -> UInt8:
+    """CRC-32 of the new weights, Rice coding's parameter, the differences to the old ones."""
+    difference = weights.astype(np.int64) - held
+    symbols = np.where(difference < 0, -2 * difference - 1, 2 * difference).tolist()
+    parameter = min(DIFFERENCE_PARAMETERS, key=lambda p: rice_bits(symbols, p))
+    bits = Bits()
+    bits.put(zlib.crc32(weights.astype("<i2").tobytes()), 32)
+    bits.put(parameter, 8)
+    bits.put_rice(symbols, parameter)
+    return bits.packed()
