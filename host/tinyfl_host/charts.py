@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -11,7 +12,23 @@ WIDTH = 720
 LEFT, RIGHT = 48, 132  # room for the axis and for the names of lines
 LABELS = 112  # room for the names of boards
 
+STANDALONE = 'xmlns="http://www.w3.org/2000/svg" font-family="system-ui, sans-serif" font-size="12"'
+ARENA_STYLE = (
+    "text{fill:#475569}.name{font-size:14px;font-weight:600;fill:#0f172a}"
+    ".paper{fill:#ffffff}.grid{stroke:#e4e8ed}.end-anchor{text-anchor:end}.label{text-anchor:middle;fill:#0f172a}"
+    "rect{stroke:#ffffff;stroke-width:1}.value0{fill:#9dc1f7}.value1{fill:#c3dafa}.value2{fill:#7facf0}"
+    ".scratch{fill:url(#hatch)}"
+)
+HATCH = (
+    '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+    '<rect width="6" height="6" style="fill:#fdf0e0;stroke:none"/><path d="M0 0V6" stroke="#e9b27a" stroke-width="2"/>'
+    "</pattern></defs>"
+)
+
+SPAN = 4  # how far apart ends may be on a linear scale
+
 Point = tuple[float, float]
+Scale = Callable[[float], float]
 
 
 @dataclass(frozen=True)
@@ -42,6 +59,29 @@ class Row:
     before: float | None
     after: float | None
     local: float | None
+
+
+@dataclass(frozen=True)
+class Trail:
+    """A configuration on its way: (x, accuracy, deviation) by round; ``label`` stands at its end, empty for none."""
+
+    name: str
+    label: str
+    style: str
+    points: Sequence[tuple[float, float, float]]
+
+
+@dataclass(frozen=True)
+class Span:
+    """Bytes of an arena that are taken from layer ``first`` to ``last`` (-1: before all layers)."""
+
+    name: str
+    detail: str
+    start: int
+    size: int
+    first: int
+    last: int
+    style: str  # "value" or "scratch"
 
 
 def accuracy_chart(series: Sequence[Series], levels: Sequence[Level], rounds: int) -> str:
@@ -118,9 +158,103 @@ def byte_chart(rounds: Sequence[tuple[int, int, int, int]]) -> str:
     return _svg(WIDTH, height, "Bytes by round", parts)
 
 
+def trail_chart(title: str, trails: Sequence[Trail], unit: str) -> str:
+    """Accuracy over rounds ("round"), with bands, or over bytes ("bytes"), on a log scale where they differ much."""
+    height, top, bottom = 360, 14, 34
+    right = 26 + 7 * max((len(trail.label) for trail in trails), default=0)
+    right = max(right, 20 + 7 * len(unit))
+    ends = [trail.points[-1][0] for trail in trails if trail.points]
+    log = unit == "bytes" and min(ends, default=0) > 0 and max(ends) > SPAN * min(ends)
+    shown = [dataclasses.replace(t, points=[p for p in t.points if p[0] > 0 or not log]) for t in trails]
+    points = [point for trail in shown for point in trail.points]
+    wide = 1 if unit == "round" else 0
+    low, high = _range([v for _, a, d in points for v in (max(0.0, a - wide * d), min(1.0, a + wide * d))])
+    first, last = min((p[0] for p in points), default=0.0), max((p[0] for p in points), default=1.0)
+    last = last if last > first else first + 1
+
+    def x(value: float) -> float:
+        share = math.log(value / first) / math.log(last / first) if log else (value - first) / (last - first)
+        return LEFT + (WIDTH - LEFT - right) * share
+
+    def y(value: float) -> float:
+        return top + (height - top - bottom) * (high - value) / (high - low)
+
+    parts = [_grid(low, high, y, right)]
+    for tick in _log_ticks(first, last) if log else _ticks(first, last, 8):
+        if unit == "bytes" or tick == int(tick):
+            words = f"{tick:.0f}" if unit == "round" else _short(tick)
+            parts.append(f'<text class="tick middle" x="{x(tick):.1f}" y="{height - bottom + 18}">{words}</text>')
+    parts.append(f'<text class="tick" x="{WIDTH - right + 16}" y="{height - bottom + 18}">{unit}</text>')
+    ordered = sorted((trail for trail in shown if trail.points), key=lambda trail: bool(trail.label))
+    if unit == "round":
+        parts += [_band(trail, x, y) for trail in ordered]
+    parts += [_trail(trail, x, y, unit) for trail in ordered]
+    named = [(x(t.points[-1][0]) + 8, y(t.points[-1][1]) + 4, t) for t in ordered if t.label]
+    for (across, _, trail), down in zip(named, _clear([(a, d, t.label) for a, d, t in named]), strict=True):
+        place = f'x="{across:.1f}" y="{down:.1f}"'
+        parts.append(f'<text class="end near {trail.style}" {place}>{escape(trail.label)}</text>')
+    return _svg(WIDTH, height, title, parts)
+
+
+def arena_chart(title: str, layers: Sequence[str], spans: Sequence[Span], size: int) -> str:
+    """Addresses over time, a column a layer; a file of its own, with colours. Where an input and the output of a layer
+    share bytes, the input takes the left half of the layer's column and the output the right one."""
+    top, bottom, left, right = 40, 100, 56, 12
+    height = top + 340 + bottom
+    step = (WIDTH - left - right) / len(layers)
+
+    def x(layer: float) -> float:
+        return left + step * min(max(layer, 0), len(layers))
+
+    def y(address: float) -> float:
+        return top + 340 * (1 - address / max(1, size))
+
+    parts = [f"<style>{ARENA_STYLE}</style>{HATCH}", f'<rect class="paper" width="{WIDTH}" height="{height}" rx="10"/>']
+    parts.append(f'<text class="name" x="{left}" y="20">{escape(title)}</text>')
+    for tick in _ticks(0, max(1, size), 8):
+        parts.append(f'<path class="grid" d="M{left} {y(tick):.1f}H{WIDTH - right}"/>')
+        parts.append(f'<text class="tick end-anchor" x="{left - 8}" y="{y(tick) + 4:.1f}">{tick:,.0f}</text>')
+    for i, span in enumerate(spans):
+        begin, end = _lifetime(span, spans)
+        parts.append(_block(span, x(begin), x(end), y(span.start + span.size), y(span.start), i))
+    for i, layer in enumerate(layers):
+        place = f"translate({x(i + 0.5) + 4:.1f} {height - bottom + 12}) rotate(-45)"
+        parts.append(f'<text class="tick end-anchor" transform="{place}">{escape(layer)}</text>')
+    svg = _svg(WIDTH, height, title, parts)
+    return svg.replace("<svg ", f"<svg {STANDALONE} ", 1) + "\n"
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """``78.3 %``, or a dash."""
     return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def _lifetime(span: Span, spans: Sequence[Span]) -> tuple[float, float]:
+    """Where the block begins and ends, in columns."""
+
+    def shares(other: Span) -> bool:
+        return other is not span and other.start < span.start + span.size and span.start < other.start + other.size
+
+    begin = span.first + 0.5 * any(other.last == span.first and shares(other) for other in spans)
+    end = span.last + 1 - 0.5 * any(other.first == span.last and shares(other) for other in spans)
+    return begin, end
+
+
+def _block(span: Span, x: float, right: float, y: float, low: float, place: int) -> str:
+    style = span.style if span.style == "scratch" else f"value{place % 3}"
+    box = f'x="{x:.1f}" y="{y:.1f}" width="{right - x:.1f}" height="{low - y:.1f}"'
+    words = _label((f"{span.name}, {span.size:,} B", span.name), right - x, low - y, (x + right) / 2, (y + low) / 2)
+    told = f"{span.name}: {span.size:,} B at {span.start:,}{span.detail}"
+    return f'<g><title>{escape(told)}</title><rect class="{style}" {box}/>{words}</g>'
+
+
+def _label(texts: Sequence[str], width: float, height: float, x: float, y: float) -> str:
+    """The first text that fits the box around (x, y), lying or upright; else nothing."""
+    for text in texts:
+        for along, across, turn in ((width, height, ""), (height, width, f' transform="rotate(-90 {x:.1f} {y:.1f})"')):
+            if 6.6 * len(text) < along and across > 13:
+                return f'<text class="label" x="{x:.1f}" y="{y + 4:.1f}"{turn}>{escape(text)}</text>'
+    return ""
 
 
 def _board_row(row: Row, y: float, x: object) -> str:
@@ -155,11 +289,46 @@ def _line(points: Sequence[Point], series: Series) -> str:
     return f'<path class="line {series.style}" d="{path}"/>{dots}'
 
 
-def _grid(low: float, high: float, y: object) -> str:
+def _band(trail: Trail, x: Scale, y: Scale) -> str:
+    """One deviation to each side."""
+    over = [f"{x(p):.1f} {y(min(1.0, a + d)):.1f}" for p, a, d in trail.points]
+    under = [f"{x(p):.1f} {y(max(0.0, a - d)):.1f}" for p, a, d in trail.points]
+    return f'<path class="band {trail.style}" d="M{"L".join(over + under[::-1])}Z"/>'
+
+
+def _trail(trail: Trail, x: Scale, y: Scale, unit: str) -> str:
+    path = "M" + "L".join(f"{x(p):.1f} {y(a):.1f}" for p, a, _ in trail.points)
+    at, value, deviation = trail.points[-1]
+    where = f"round {at:.0f}" if unit == "round" else f"{at:,.0f} B"
+    told = f"{trail.name}, {where}: {percent(value)}" + (f" ± {100 * deviation:.1f}" if deviation else "")
+    dot = f'<circle class="dot {trail.style}" cx="{x(at):.1f}" cy="{y(value):.1f}" r="4"/>'
+    return f'<g><title>{escape(told)}</title><path class="line {trail.style}" d="{path}"/>{dot}</g>'
+
+
+def _clear(labels: Sequence[tuple[float, float, str]]) -> list[float]:
+    """How far down each label (across, down, text) goes, so that none covers another; in the order given."""
+    placed: dict[int, float] = {}
+    for i in sorted(range(len(labels)), key=lambda i: labels[i][1]):
+        across, down, text = labels[i]
+        for j in sorted(placed, key=lambda j: placed[j]):
+            left, words = labels[j][0], labels[j][2]
+            beside = across < left + 7 * len(words) and left < across + 7 * len(text)
+            if beside and abs(placed[j] - down) < 15:
+                down = placed[j] + 15
+        placed[i] = down
+    return [placed[i] for i in range(len(labels))]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [k * 10.0**d for d in decades for k in (1, 2, 5) if low <= k * 10.0**d <= high]
+
+
+def _grid(low: float, high: float, y: object, right: int = RIGHT) -> str:
     assert callable(y)
     lines = []
     for tick in _ticks(low, high, 6):
-        lines.append(f'<path class="grid" d="M{LEFT} {y(tick):.1f}H{WIDTH - RIGHT}"/>')
+        lines.append(f'<path class="grid" d="M{LEFT} {y(tick):.1f}H{WIDTH - right}"/>')
         lines.append(f'<text class="tick end-anchor" x="{LEFT - 8}" y="{y(tick) + 4:.1f}">{percent(tick, 0)}</text>')
     return "".join(lines)
 

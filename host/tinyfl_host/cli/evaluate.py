@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tinyfl_host.cli import console
 from tinyfl_host.cli.links import ble_backend_option
+from tinyfl_host.cli.run import EACH, quantile
+
+if TYPE_CHECKING:
+    from tinyfl_host.ledger import MetricRow
 
 
 @click.command(
@@ -19,7 +24,7 @@ from tinyfl_host.cli.links import ble_backend_option
     )
 )
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--on", metavar="LINK", help="What to boot (emu:ENV, posix, twin), or the link of one board.")
+@click.option("--on", metavar="LINK", help="What to boot (emu:ENV, posix, sim:N, twin), or the link of one board.")
 @click.option("--fleet", type=click.Path(path_type=Path), metavar="FILE", help="A fleet.toml that names the boards.")
 @click.option("--boards", type=int, metavar="N", help="How many boards [all of the draw].")
 @click.option("--draw", type=int, default=0, show_default=True, metavar="K", help="Which users are never seen.")
@@ -50,9 +55,27 @@ def command(recipe: Path, as_json: bool, **options: Any) -> None:
         whole = {"clients": score.clients, "unseen": score.unseen}
         console.document({"recipe": str(recipe), "run": run, "accuracy": whole, "boards": boards})
         return
-    lines = [(r.board, r.samples, r.correct, _percent(r.correct / r.samples if r.samples else None)) for r in rows]
-    console.result(console.table(("board", "samples", "right", "accuracy"), lines))
+    console.result(_few(rows) if len(rows) <= EACH else _many(rows))
     console.result(f"\nclients {_percent(score.clients)}, never-seen users {_percent(score.unseen)}")
+
+
+def _few(rows: Sequence[MetricRow]) -> str:
+    lines = [(row.board, row.samples, row.correct, _percent(_share(row))) for row in rows]
+    return console.table(("board", "samples", "right", "accuracy"), lines)
+
+
+def _many(rows: Sequence[MetricRow]) -> str:
+    """The lowest, the median and the highest figure of all boards, each column by itself."""
+    columns: list[list[Any]] = [[r.samples for r in rows], [r.correct for r in rows], [_share(r) for r in rows]]
+    lines = []
+    for name, share in (("lowest", 0.0), ("median", 0.5), ("highest", 1.0)):
+        samples, right, accuracy = (quantile(column, share) for column in columns)
+        lines.append((len(rows), name, samples, right, _percent(accuracy)))
+    return console.table(("boards", "the", "samples", "right", "accuracy"), lines)
+
+
+def _share(row: MetricRow) -> float | None:
+    return row.correct / row.samples if row.samples else None
 
 
 def _percent(value: float | None) -> str:

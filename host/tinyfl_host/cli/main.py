@@ -54,6 +54,7 @@ VERBS = {
         Verb("run", "Run federated rounds over boards."),
         Verb("evaluate", "Measure a run's model on the boards' test data."),
         Verb("report", "Write a run's report: HTML, CSV, JSON."),
+        Verb("sweep", "Run a grid of settings, and compare what comes out.", AROUND),
         Verb("infer", "Run a model on a board: .npy in, .npy out.", AROUND),
         Verb("profile", "Count instructions, RAM and flash by layer.", AROUND),
         Verb("device", "List boards, ask one what it is, watch its frames.", AROUND),

@@ -8,6 +8,7 @@ from typing import Any
 
 from tinyfl_host import events
 from tinyfl_host.cli import console
+from tinyfl_host.crew import SHOWN
 from tinyfl_host.events import Emit, Event
 
 
@@ -44,14 +45,15 @@ class Lines:
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._rounds = 0
+        self._drops = Drops()
 
     def show(self, event: Event) -> None:
         """Says what happened."""
         if isinstance(event, events.RunStart):
             self._rounds = event.settings["rounds"]
-        text = sentence(event, self._rounds)
-        if text:
-            self._say(text)
+        for text in (self._drops.rest(event), sentence(event, self._rounds) if self._drops.shown(event) else ""):
+            if text:
+                self._say(text)
 
 
 class Bar:
@@ -60,15 +62,19 @@ class Bar:
     def __init__(self, progress: Any) -> None:
         self._progress = progress
         self._task = progress.add_task("starting", total=None, figures="")
-        self._boards: set[str] = set()
+        self._drops = Drops()
         self._bytes = 0
         self._rounds = 0
 
     def show(self, event: Event) -> None:
         """Draws what happened."""
+        rest = self._drops.rest(event)
+        if rest:
+            self._warn(rest)
         update = {
             events.Step: self._step,
             events.RunStart: self._start,
+            events.Simulated: self._simulated,
             events.BoardDropped: self._dropped,
             events.RoundDone: self._round,
             events.Evaluated: self._evaluated,
@@ -84,8 +90,15 @@ class Bar:
         self._rounds = event.settings["rounds"]
         self._progress.update(self._task, total=self._rounds, completed=event.round)
 
+    def _simulated(self, event: Any) -> None:
+        self._progress.console.print(sentence(event, self._rounds), markup=False)
+
     def _dropped(self, event: Any) -> None:
-        self._progress.console.print(console.visible(sentence(event, self._rounds)), style="yellow", markup=False)
+        if self._drops.shown(event):
+            self._warn(sentence(event, self._rounds))
+
+    def _warn(self, text: str) -> None:
+        self._progress.console.print(console.visible(text), style="yellow", markup=False)
 
     def _evaluated(self, event: Any) -> None:
         self._progress.update(self._task, description="rounds", figures=figures(event.accuracy))
@@ -101,12 +114,35 @@ class Bar:
         self._progress.update(self._task, description="done")
 
 
+class Drops:
+    """Of the boards that are dropped one after the other, the first dozen are worth a line each."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def shown(self, event: Event) -> bool:
+        """False for a drop that is only counted."""
+        self._count += isinstance(event, events.BoardDropped)
+        return not isinstance(event, events.BoardDropped) or self._count <= SHOWN
+
+    def rest(self, event: Event) -> str:
+        """How many were only counted, said before the first event that is something else."""
+        if isinstance(event, events.BoardDropped | events.BoardJoined):
+            return ""
+        more, self._count = self._count - SHOWN, 0
+        return f"and {more} more boards dropped" if more > 0 else ""
+
+
 def sentence(event: Event, rounds: int) -> str:
     """The event in a line, empty where nobody needs to know."""
     if isinstance(event, events.Step):
         return event.text
     if isinstance(event, events.RunStart) and event.round:
         return f"going on with {event.run} after round {event.round}"
+    if isinstance(event, events.Simulated):
+        each = [event.board_bytes, event.cache_bytes // event.boards, event.sample_bytes // event.boards]
+        own, embeddings, samples = map(console.kilobytes, each)
+        return f"{event.boards} boards in this process: {own} each, {embeddings} of embeddings, {samples} of samples"
     if isinstance(event, events.BoardDropped):
         return f"round {event.round}: {event.board} dropped in {event.phase}: {event.reason}"
     if isinstance(event, events.Evaluated):
@@ -117,6 +153,9 @@ def sentence(event: Event, rounds: int) -> str:
         return f"round {event.round}/{rounds}: {score}{event.boards} boards, {size}, {event.seconds:.1f} s"
     if isinstance(event, events.LocalOnly):
         return f"each board alone: {figures(event.accuracy)}"
+    if isinstance(event, events.Personal):
+        own = "no test samples" if event.own is None else f"{100 * event.own:.1f} % on own data"
+        return f"heads of their own: {event.tuned} of {event.boards} boards keep a tuned one, {own}"
     return ""
 
 

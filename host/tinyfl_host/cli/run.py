@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import signal
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +18,19 @@ from tinyfl_host.cli.links import ble_backend_option
 if TYPE_CHECKING:
     from tinyfl_host.summary import BoardFigures, Summary
 
-OPTIONS = ("draw", "rounds", "epochs", "rate", "local_rate", "fraction", "quorum", "deadline", "seed", "evaluate_every")
+EACH = 12  # boards that get a line of their own
+SPREAD = ("samples", "before", "after", "local", "own", "rounds", "bytes_up", "bytes_down", "drops")
+OPTIONS = (
+    *("draw", "rounds", "epochs", "rate", "local_rate", "fraction", "quorum", "deadline", "seed", "evaluate_every"),
+    *("codec", "select", "share", "count", "entropy", "feedback", "dense_rounds", "downlink"),
+    *("optimiser", "server_rate", "server_momentum", "server_decay", "server_floor", "aggregate", "liars"),
+    *("client_select", "candidates", "mu", "clusters", "tune", "mix", "local_only"),
+)
+CODECS, SELECTIONS = ("int8", "int4", "int2", "sign"), ("all", "top", "random")  # without numpy, for --help
+DOWNLINKS = ("int16", "int8", "difference")
+OPTIMISERS = ("fedavg", "fedavgm", "reptile", "fedadagrad", "fedadam", "fedyogi")
+RULES = ("mean", "median", "trimmed", "krum", "multi-krum", "clip", "fltrust")
+POLICIES = ("random", "all", "link", "power")
 
 
 class Quorum(click.ParamType):  # type: ignore[type-arg]
@@ -33,12 +49,13 @@ class Quorum(click.ParamType):  # type: ignore[type-arg]
     epilog=console.examples(
         "tinyfl run models/har --on emu:qemu-m4 --boards 6",
         "tinyfl run models/har --on posix --rounds 5 --json",
+        "tinyfl run models/har --on sim:1000",
         "tinyfl run models/har --fleet fleet.toml --quorum 3",
         "tinyfl run models/har --resume",
     )
 )
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--on", metavar="LINK", help="What to boot: emu:ENV, posix or twin.")
+@click.option("--on", metavar="LINK", help="What to boot: emu:ENV, posix, sim:N or twin.")
 @click.option("--fleet", type=click.Path(path_type=Path), metavar="FILE", help="A fleet.toml that names the boards.")
 @click.option("--boards", type=int, metavar="N", help="How many boards [all of the draw].")
 @click.option("--draw", type=int, metavar="K", help="Which users are left out of training [0].")
@@ -51,15 +68,37 @@ class Quorum(click.ParamType):  # type: ignore[type-arg]
 @click.option("--deadline", type=float, metavar="S", help="Seconds for a round [recipe].")
 @click.option("--seed", type=int, metavar="S", help="Of order and rounding on the boards [recipe].")
 @click.option("--evaluate-every", type=int, metavar="R", help="Measure after every R-th round [1].")
+@click.option("--codec", type=click.Choice(CODECS), help="What the boards' deltas are rounded to [recipe].")
+@click.option("--select", type=click.Choice(SELECTIONS), help="Which weights of the head they send [recipe].")
+@click.option("--share", type=float, metavar="F", help="How many, with --select top or random [recipe].")
+@click.option("--count", type=int, metavar="N", help="The same as a number of weights [recipe].")
+@click.option("--entropy/--no-entropy", default=None, help="Entropy coding of the deltas [recipe].")
+@click.option("--feedback/--no-feedback", default=None, help="What an update leaves out joins the next one [recipe].")
+@click.option("--dense-rounds", type=int, metavar="R", help="Rounds at the start that send all weights [recipe].")
+@click.option("--downlink", type=click.Choice(DOWNLINKS), help="How the head goes to the boards [recipe].")
+@click.option("--optimiser", type=click.Choice(OPTIMISERS), help="What a mean delta does to the head [recipe].")
+@click.option("--server-rate", type=float, metavar="ETA", help="Its rate; 0: its own [recipe].")
+@click.option("--server-momentum", type=float, metavar="B", help="Of fedavgm, fedadam, fedyogi, fedadagrad [recipe].")
+@click.option("--server-decay", type=float, metavar="B", help="Of fedadam and fedyogi [recipe].")
+@click.option("--server-floor", type=float, metavar="T", help="Of fedadam, fedyogi and fedadagrad [recipe].")
+@click.option("--aggregate", type=click.Choice(RULES), help="How the boards' updates become one [recipe].")
+@click.option("--liars", type=float, metavar="F", help="Share of the boards that may be wrong [recipe].")
+@click.option("--client-select", type=click.Choice(POLICIES), help="Which boards train in a round [recipe].")
+@click.option("--candidates", type=float, metavar="F", help="Share that --client-select power draws from [recipe].")
+@click.option("--mu", type=float, metavar="MU", help="FedProx: how boards hold on to the head they got [recipe].")
+@click.option("--clusters", type=int, metavar="K", help="Heads, one for each group of boards [recipe].")
+@click.option("--tune", type=int, metavar="E", help="Epochs to make the final head a board's own [recipe].")
+@click.option("--mix", type=float, metavar="F", help="How far its own head goes from the final one to it [recipe].")
 @click.option("--local-only/--no-local-only", default=None, help="Also train each board alone, to compare [recipe].")
 @click.option("--resume", is_flag=False, flag_value="", metavar="[RUN]", help="Go on with a run [the last unfinished].")
+@console.optimise_option
 @click.option("--no-auth", is_flag=True, help="Also take boards that this host has no key for.")
 @ble_backend_option
 @click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="Record all bytes on the links.")
 @click.option("--json", "as_json", is_flag=True, help="Print events as JSON Lines.")
-def command(recipe: Path, as_json: bool, **options: Any) -> None:
+def command(recipe: Path, goal: str | None, as_json: bool, **options: Any) -> None:
     """Run federated rounds: select boards, broadcast the head, train on the
-    boards, collect int8 deltas, aggregate, evaluate.
+    boards, collect deltas, aggregate, evaluate.
 
     RECIPE is a recipe folder. One board holds one user's data. The ledger in
     build/NAME/runs/ keeps every round, so a run that was interrupted goes on
@@ -70,7 +109,9 @@ def command(recipe: Path, as_json: bool, **options: Any) -> None:
     from tinyfl_host.ledger import Ledger
     from tinyfl_host.summary import summarise
 
-    given = {key: options[key] for key in (*OPTIONS, "local_only")}
+    if goal is not None:
+        os.environ["TINYFL_OPTIMISE"] = goal
+    given = {key: options[key] for key in OPTIONS}
     places = {key: options[key] for key in ("on", "fleet", "boards", "resume", "no_auth", "trace")}
     request = Request(folder=recipe, **places, given=given)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -100,29 +141,63 @@ def final_table(summary: Summary) -> str:
     if local.accuracy.clients is not None:
         own = f"local-only ({percent(local.own)} on own data)"
         whole.append((own, percent(local.accuracy.clients), percent(local.accuracy.unseen)))
-    boards = [
-        (b.name, b.role, b.samples, percent(b.before), percent(b.after), percent(b.local), *traffic(b), b.drops)
-        for b in summary.boards
-    ]
-    columns = ("board", "role", "samples", "before", "after", "local", "up", "down", "drops")
+    kept = summary.personal
+    if kept is not None:
+        tuned = f"own ({percent(kept.own)} on own data, {kept.tuned} of {kept.boards} tuned)"
+        whole.append((tuned, percent(kept.accuracy.clients), percent(kept.accuracy.unseen)))
     parts = [
         head,
         console.table(("accuracy", "clients", "never-seen users"), whole),
-        console.table(columns, boards),
+        boards_table(summary),
         "\n".join(costs(summary)),
     ]
     return "\n\n".join(parts)
 
 
+def boards_table(summary: Summary) -> str:
+    """Each board, or of many the spread; cluster and own head where there are such."""
+    boards, own, clusters = summary.boards, summary.personal is not None, summary.boards[0].cluster is not None
+    figures = ("samples", "before", "after", "local", *(("own",) if own else ()), "up", "down", "drops")
+    if len(boards) > EACH:
+        return console.table(("role", "boards", "the", *figures), spread(boards, own))
+    rows = [(b.name, b.role, *((b.cluster,) if clusters else ()), *row(b, own)) for b in boards]
+    return console.table(("board", "role", *(("cluster",) if clusters else ()), *figures), rows)
+
+
+def row(board: BoardFigures, own: bool = False) -> tuple[Any, ...]:
+    """One board's figures."""
+    accuracies = map(percent, (board.before, board.after, board.local, *((board.own,) if own else ())))
+    return (board.samples, *accuracies, *traffic(board), board.drops)
+
+
+def spread(boards: Sequence[BoardFigures], own: bool = False) -> list[tuple[Any, ...]]:
+    """For each role the lowest, the median and the highest figure of its boards, each column by itself."""
+    rows: list[tuple[Any, ...]] = []
+    for role in dict.fromkeys(board.role for board in boards):
+        those = [board for board in boards if board.role == role]
+        for name, share in (("lowest", 0.0), ("median", 0.5), ("highest", 1.0)):
+            figures = {key: quantile([getattr(board, key) for board in those], share) for key in SPREAD}
+            rows.append((role, len(those), name, *row(dataclasses.replace(those[0], **figures), own)))
+    return rows
+
+
+def quantile(values: Sequence[Any], share: float) -> Any:
+    """The value below which this share lies, of those that are known; None where none is."""
+    known = sorted(value for value in values if value is not None)
+    return known[round(share * (len(known) - 1))] if known else None
+
+
 def costs(summary: Summary) -> list[str]:
     """Bytes and instructions, then where to find the run."""
     payload, up, down = (console.kilobytes(n) for n in (summary.payload_up, summary.bytes_up, summary.bytes_down))
-    link = f"{up} up ({payload} of it int8 deltas), {down} down"
-    link += "" if summary.overhead is None else f"; {100 * summary.overhead:.1f} % on top of the messages"
+    link = f"{up} up ({payload} of it deltas), {down} down"
+    link += "" if summary.overhead is None else f"; {100 * summary.overhead:.1f} % framing"
     counts = [
         f"{n:,}" if n else "not counted" for n in (summary.instructions_per_window, summary.instructions_per_step)
     ]
+    seconds = [done.seconds for done in summary.rounds if done.round]
     return [
+        f"time          {statistics.median(seconds or [0.0]):.2f} s a round (median), {sum(seconds):.1f} s in all",
         f"bytes         {link}",
         f"instructions  {counts[0]} per window, {counts[1]} per training step",
         f"head sha256   {summary.head_sha256}",
