@@ -94,7 +94,7 @@ def round_over(
         delta = node.collect(7, shift, mix(3, 7, 0xFFFF, 1), deadline=seconds)
     finally:
         node.close()
-    return bytes([shift]) + trained.samples.to_bytes(4, "little") + delta.deltas.astype("<i1").tobytes(), first
+    return bytes([shift]) + trained.samples.to_bytes(4, "little") + delta.deltas.tobytes(), first
 
 
 def twins_round() -> bytes:
@@ -104,4 +104,4 @@ def twins_round() -> bytes:
     trained = board.train(7, 3, 1, 2, *RATE, START)
     shift = head.fleet_shift([trained.max_delta])
     delta = board.collect(7, shift, mix(3, 7, 0xFFFF, 1))
-    return bytes([shift]) + trained.samples.to_bytes(4, "little") + delta.deltas.astype("<i1").tobytes()
+    return bytes([shift]) + trained.samples.to_bytes(4, "little") + delta.deltas.tobytes()

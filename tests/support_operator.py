@@ -1,81 +1,89 @@
-"""The three-way oracle of an operator: compiled C == numpy twin == TFLite's reference kernels, on random models."""
+"""The three-way oracle: compiled C == numpy twin == TFLite's reference kernels, on random models that can be run again.
+
+The case `number` of a family depends on nothing but the family's seed and the number: neither on other cases nor on
+the order of the tests. tests/c runs all of them on the host, tests/emulated the same ones on emulated CPUs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from support_layers import FAMILIES as OPERATORS
+from support_layers import Family
+from support_network import network
 from support_runner import COMPILERS, build_runner, run_models
-from support_tflite import Op, T, edge_inputs, run_oracle, write_tflite
+from support_tflite import model_inputs, run_oracle
 
-from tinyfl.compiler import compile_model
+from tinyfl.compiler import CompiledModel, compile_model
 from tinyfl.reference import run
+from tinyfl.settings import GOALS
 
-Rng = np.random.Generator
-INPUTS = 12  # per model
-
-
-def assert_three_ways(write: Callable[[Rng, int], bytes], cases: int, folder: Path, seed: int) -> None:
-    """`write(rng, case)` gives the .tflite of each case; every witness must give the same bytes."""
-    rng = np.random.default_rng(seed)
-    files = [write(rng, case) for case in range(cases)]
-    models = [compile_model(data, f"case {i}", None) for i, data in enumerate(files)]
-    inputs = [edge_inputs(rng, m.graph.tensor(m.graph.input).shape[1:], INPUTS) for m in models]
-    expected = [run_oracle(data, x) for data, x in zip(files, inputs, strict=True)]
-    for case, (model, x, y) in enumerate(zip(models, inputs, expected, strict=True)):
-        np.testing.assert_array_equal(run(model.graph, x), y, f"numpy twin, case {case}")
-    assert any(len(np.unique(y)) > 8 for y in expected), "the cases say nothing: their outputs hardly vary"
-    for turn, compiler in enumerate(COMPILERS):  # each compiler has its share of the cases
-        mine = slice(turn, None, len(COMPILERS))
-        outputs = run_models(build_runner(compiler, models[mine], folder / compiler), models[mine], inputs[mine])
-        for case, (got, y) in enumerate(zip(outputs, expected[mine], strict=True)):
-            np.testing.assert_array_equal(got, y, f"{compiler}, its case {case}")
+INPUTS = 10  # per model
+FAMILIES = {**OPERATORS, "network": Family(network, 100, 12)}
 
 
-def scale(rng: Rng, low: float = 0.003, high: float = 0.2) -> float:
-    """A float32 scale."""
-    return float(np.float32(np.exp(rng.uniform(np.log(low), np.log(high)))))
+@dataclass(frozen=True)
+class Case:
+    """A random model, its inputs and what the numpy twin makes of them."""
+
+    family: str
+    number: int
+    data: bytes
+    model: CompiledModel
+    inputs: np.ndarray
+    twin: np.ndarray
+
+    def __str__(self) -> str:
+        """Parameters, kernels and, unless it is damaged, the command that runs it again."""
+        comments = re.findall(r"/\* (Layer .*?) \*/", self.model.sources["model.c"], re.DOTALL)
+        again = f"again with: python tests/generate_models.py {self.family} {self.number}"
+        lines = [f"{self.family} {self.number}", *comments]
+        return "\n".join(lines if self.family.startswith("damaged") else [*lines, again])
 
 
-def zero_point(rng: Rng) -> int:
-    """Both ends of the range as often as its inside."""
-    return int(rng.choice([-128, 127, int(rng.integers(-127, 127))]))
+def write_model(family: str, number: int) -> bytes:
+    """The .tflite of a case."""
+    return FAMILIES[family].write(_rng(family, number, 0), number)
 
 
-def stride_padding(rng: Rng, activation: int) -> dict[str, Any]:
-    """Options that convolutions and pools share; padding 0 same, 1 valid."""
-    strides = {"StrideH": int(rng.integers(1, 4)), "StrideW": int(rng.integers(1, 4))}
-    return {**strides, "Padding": int(rng.integers(0, 2)), "FusedActivationFunction": activation}
+def make_case(family: str, number: int) -> Case:
+    """A case, compiled."""
+    data = write_model(family, number)
+    goal = GOALS[_rng(family, number, 2).integers(len(GOALS))]
+    model = compile_model(data, f"{family} {number}", None, goal)
+    tensor = model.graph.tensor(model.graph.input)
+    x = model_inputs(_rng(family, number, 1), tensor, INPUTS)
+    return Case(family, number, data, model, x, run(model.graph, x))
 
 
-def out_size(size: int, kernel: int, stride: int, padding: int) -> int:
-    """TFLite's own rule, written down once more."""
-    return (size + stride - 1) // stride if padding == 0 else (size + stride - kernel) // stride
+@cache
+def cases(family: str) -> tuple[Case, ...]:
+    """All of a family."""
+    return tuple(make_case(family, number) for number in range(FAMILIES[family].cases))
 
 
-def image(rng: Rng, kernel: Sequence[int], channels: int) -> tuple[int, int, int, int]:
-    """A shape that the kernel fits into."""
-    h, w = (int(rng.integers(k, k + 7)) for k in kernel)
-    return 1, h, w, channels
+def assert_three_ways(family: str, folder: Path) -> None:
+    """Every witness gives the same bytes for every case; each host compiler has its share of them."""
+    several = cases(family)
+    for case in several:
+        np.testing.assert_array_equal(case.twin, run_oracle(case.data, case.inputs), f"twin and TFLite: {case}")
+    telling = sum(bool(np.any(case.twin[5:] != case.twin[5])) for case in several)
+    assert telling >= len(several) * 2 // 3, f"{telling} of {len(several)} outputs depend on the input"
+    for turn, compiler in enumerate(COMPILERS):
+        assert_c_agrees(several[turn :: len(COMPILERS)], compiler, folder / compiler)
 
 
-def weighted(rng: Rng, builtin: str, x: T, shape: Sequence[int], out: Sequence[int], options: dict[str, Any]) -> bytes:
-    """A model of one operator with random weights, per tensor or per channel; outputs saturate now and then."""
-    channels, axis = out[-1], 3 if builtin == "DEPTHWISE_CONV_2D" else 0
-    per_channel = builtin != "FULLY_CONNECTED" or rng.random() < 0.5
-    scales = [scale(rng, 0.001, 0.05) for _ in range(channels if per_channel else 1)]
-    taps = int(np.prod(shape)) // channels
-    spread = x.scales[0] * np.mean(scales) * 74 * 74 * np.sqrt(taps)
-    y_scale = float(np.float32(spread / rng.choice([4, 40, 127, 2000])))
-    weights = rng.integers(-127, 128, shape)
-    bias = rng.integers(-(2**15), 2**15, channels) * int(rng.choice([0, 1, 8]))
-    tensors = [
-        x,
-        T(shape, scales, 0, weights, axis=axis),
-        T([channels], [x.scales[0] * s for s in scales], 0, bias, "int32"),
-        T(out, [y_scale], zero_point(rng)),
-    ]
-    operands = [0, 1, 2] if rng.random() < 0.8 or builtin != "FULLY_CONNECTED" else [0, 1, -1]
-    return write_tflite(tensors, [Op(builtin, operands, [3], options)], [0], [3])
+def assert_c_agrees(several: tuple[Case, ...], compiler: str, folder: Path) -> None:
+    """The C of these cases, built by a host compiler with sanitizers, gives the twin's bytes."""
+    models, inputs = [case.model for case in several], [case.inputs for case in several]
+    outputs = run_models(build_runner(compiler, models, folder), models, inputs)
+    for case, got in zip(several, outputs, strict=True):
+        np.testing.assert_array_equal(got, case.twin, f"{compiler}: {case}")
+
+
+def _rng(family: str, number: int, stream: int) -> np.random.Generator:
+    return np.random.default_rng([FAMILIES[family].seed, number, stream])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import threading
 import typing
 from collections.abc import Callable, Sequence
@@ -14,10 +15,12 @@ from support_tflite import small_classifier
 
 from tinyfl.compiler import compile_model
 from tinyfl.errors import LinkError
+from tinyfl.federated.server import Lab
 from tinyfl.graph import HeadFormat
 from tinyfl.image import build_image
 from tinyfl.reference import embed
 from tinyfl.reference.board import TwinBoard
+from tinyfl_host.artifacts import Artifacts
 from tinyfl_host.boards import board
 from tinyfl_host.crew import Crew
 from tinyfl_host.emulate import Emulator, boot
@@ -26,14 +29,15 @@ from tinyfl_host.fleet import Board, Fleet, Member
 from tinyfl_host.ledger import Ledger
 from tinyfl_host.links import Link
 from tinyfl_host.node import Node
-from tinyfl_host.rounds import Plan
+from tinyfl_host.plan import Plan
 from tinyfl_host.runs import run_rounds
 from tinyfl_host.settings import Settings
 from tinyfl_host.traffic import Traffic
 
 RANDOM = np.random.default_rng(4)
 X = RANDOM.integers(-128, 128, (240, 10, 1, 3)).astype(np.int8)
-MODEL = compile_model(small_classifier(), "small", X)
+DATA = small_classifier()
+MODEL = compile_model(DATA, "small", X)
 Y = np.argsort(np.argsort(embed(MODEL.graph, X).sum(axis=1), kind="stable")) * 5 // len(X)  # a class: a range of norms
 
 
@@ -49,7 +53,7 @@ class Failing:
             return method
 
         def call(*arguments: Any, **named: Any) -> Any:
-            if name in ("load", "train", "collect"):
+            if name in ("load", "offer", "train", "collect"):
                 self._round = arguments[0]
             self._fail(name, self._round)
             return method(*arguments, **named)
@@ -102,6 +106,16 @@ class TwinFleet:
         """Nothing was booted."""
 
 
+def artifacts(folder: Path) -> Artifacts:
+    """The small model as ``tinyfl compile`` writes it, into an empty folder."""
+    (folder / "c").mkdir()
+    for name, text in MODEL.sources.items():
+        (folder / "c" / name).write_text(text)
+    (folder / "model.tflite").write_bytes(DATA)
+    (folder / "model.json").write_text(json.dumps(MODEL.manifest))
+    return Artifacts("small", folder, folder)
+
+
 def head_format() -> HeadFormat:
     """The small model's head."""
     assert MODEL.head is not None
@@ -109,9 +123,14 @@ def head_format() -> HeadFormat:
 
 
 def samples(index: int) -> tuple[Any, Any, Any, Any]:
-    """What board ``index`` holds: 20 samples to train on, board 2 has seven, board 9 none; 12 to test."""
+    """What board ``index`` holds: 20 samples to train on, and 12 to test; boards 2, 8 and 9 have seven, one and none,
+    board 7 of a single class.
+    """
     own = slice(index * 32 % 208, index * 32 % 208 + 32)
-    x, y, train = X[own], Y[own], {2: 7, 9: 0}.get(index, 20)
+    x, y, train = X[own], Y[own], {2: 7, 8: 1, 9: 0}.get(index, 20)
+    single = (Y[own][0] == Y) & (index == 7)
+    if single.any():
+        return X[single][:20], Y[single][:20], x[20:], y[20:]
     return x[:train], y[:train], x[20:], y[20:]
 
 
@@ -172,8 +191,12 @@ def run(
     resume: bool = False,
     stop: Callable[[Event], None] | None = None,
     patience: float = 0.0,
+    lab: Lab | None = None,
 ) -> Outcome:
-    """A run in ``folder``; ``stop`` sees each event and may raise; ``patience`` for boards whose link was lost."""
+    """A run in ``folder``; ``stop`` sees each event and may raise; ``patience`` for boards whose link was lost.
+
+    ``lab``: the server's own samples, for FLTrust.
+    """
     fleet, plan = fleet or TwinFleet(members()), plan or settings()
     events: list[Event] = []
 
@@ -188,7 +211,7 @@ def run(
     else:
         ledger = Ledger.create(folder, {"recipe": "small", "model": "00"}, dataclasses.asdict(plan), documents)
     with ledger, Crew(fleet, emit, patience) as crew:
-        done = run_rounds(crew, Plan(head_format(), plan), ledger, emit)
+        done = run_rounds(crew, Plan(head_format(), plan, lab), ledger, emit)
     return Outcome(done, events, ledger.folder, fleet)
 
 
@@ -217,15 +240,17 @@ def final(folder: Path) -> bytes:
     with Ledger(folder / "0001", write=False) as ledger:
         last = ledger.last_round()
         assert last is not None
-        return last.master.tobytes()
+        return last.masters.tobytes()
 
 
 def contents(folder: Path) -> dict[str, Any]:
     """All that boards decide of a run: weights, deltas, samples, losses, accuracies; no times, no bytes of links."""
     with Ledger(folder / "0001", write=False) as ledger:
         return {
-            "masters": [(row.round, row.shift, row.selected, row.master.tobytes()) for row in ledger.rounds()],
+            "masters": [(row.round, row.shift, row.selected, row.masters.tobytes()) for row in ledger.rounds()],
             "updates": [(n, u.board, u.samples, u.loss, u.max_delta, u.deltas.tobytes()) for n, u in ledger.updates()],
             "metrics": ledger.metrics(),
+            "clusters": [(n, u.board, u.cluster) for n, u in ledger.updates()],
+            "own": {name: (weights.tobytes(), tuned) for name, (weights, tuned) in ledger.own_heads().items()},
             "alone": {name: weights.tobytes() for name, weights in ledger.local_heads().items()},
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import re
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +18,8 @@ from tinyfl.compiler import CompiledModel
 
 ROOT = Path(__file__).parent.parent
 COMPILERS = ("gcc", "clang-14")
+# The second compiler of a test that takes long is for the slow ones.
+QUICK_COMPILERS = [*COMPILERS[:1], *(pytest.param(name, marks=pytest.mark.slow) for name in COMPILERS[1:])]
 FLAGS = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O1", "-g")
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -25,21 +28,32 @@ def build_runner(compiler: str, models: Sequence[CompiledModel], folder: Path) -
     """An executable that runs all the models; skips where the compiler is not installed."""
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
-    sources = [str(path) for path in kernels(compiler)]
+    sources = [str(path) for path in (*kernels(compiler), write_cases(models, folder))]
+    program = folder / "runner"
+    compile_c(compiler, "-I", str(folder), str(ROOT / "tests/c/runner.c"), *sources, "-o", str(program))
+    return program
+
+
+def write_cases(models: Sequence[CompiledModel], folder: Path) -> Path:
+    """A C file of all the models, and cases.h with the table of them.
+
+    One file, because starting a compiler takes longer than compiling a model: each model's own names are numbered.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = []
     for i, model in enumerate(models):
-        (folder / str(i)).mkdir(parents=True)
-        for name, text in model.sources.items():
-            (folder / str(i) / name).write_text(text)
-        case = folder / f"case{i}.c"
-        case.write_text(f'#define tfl_model tfl_model_{i}\n#include "{i}/model.c"\n')
-        sources.append(str(case))
+        (folder / f"{i}.h").write_text(model.sources["model.h"])
+        macros = re.findall(r"#define (\w+)", model.sources["model.h"])
+        text = model.sources["model.c"].replace('#include "model.h"', f'#include "{i}.h"')
+        names = "|".join(re.findall(r"^static .*?(\w+)(?=\[|\(| = )", text, re.MULTILINE))
+        text = re.sub(rf"(?<![.\w])({names}|tfl_model)\b(?! \w)", rf"\g<1>_{i}", text)
+        texts.append("".join(f"#undef {name}\n" for name in macros) + text)
+    (folder / "cases.c").write_text("\n".join(texts))
     externs = "".join(f"extern const struct tfl_model tfl_model_{i};\n" for i in range(len(models)))
     table = ", ".join(f"&tfl_model_{i}" for i in range(len(models)))
     header = f'#include "tfl/tfl_model.h"\n{externs}static const struct tfl_model *const cases[] = {{{table}}};\n'
     (folder / "cases.h").write_text(header)
-    program = folder / "runner"
-    compile_c(compiler, "-I", str(folder), str(ROOT / "tests/c/runner.c"), *sources, "-o", str(program))
-    return program
+    return folder / "cases.c"
 
 
 @cache
@@ -66,14 +80,18 @@ def run_models(program: Path, models: Sequence[CompiledModel], inputs: Sequence[
     stdin = b"".join(np.array([i, 0, len(x)], "<u4").tobytes() + x.tobytes() for i, x in enumerate(inputs))
     done = subprocess.run([str(program)], input=stdin, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode(errors="replace")
+    return split_outputs(done.stdout, models, inputs)
+
+
+def split_outputs(data: bytes, models: Sequence[CompiledModel], inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The outputs of all models, one after the other, as an array (n, *shape) each."""
     outputs, position = [], 0
     for model, x in zip(models, inputs, strict=True):
         shape = model.graph.tensor(model.graph.output).shape[1:]
         size = len(x) * int(np.prod(shape))
-        part = np.frombuffer(done.stdout, np.int8, size, position)
-        outputs.append(part.reshape(len(x), *shape))
+        outputs.append(np.frombuffer(data, np.int8, size, position).reshape(len(x), *shape))
         position += size
-    assert position == len(done.stdout)
+    assert position == len(data)
     return outputs
 
 

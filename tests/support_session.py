@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from support_messages import plain
 from support_monocypher import monocypher
 from support_runner import FLAGS, ROOT
 
@@ -167,7 +168,7 @@ def welcome(**changes: object) -> Welcome:
 CHUNK = 128  # the least: a body of few units takes several frames
 WELCOME = welcome(chunk=CHUNK, window=320)
 WEIGHTS = (np.arange(130) * 517 % 32001 - 16000).astype(np.int16)  # HEAD has 265 bytes: three DATA frames
-DELTAS = (np.arange(130) * 37 % 255 - 127).astype(np.int8)
+DELTAS = (np.arange(130) * 37 % 255 - 127).astype(np.int8).view(np.uint8)
 KEY = bytes(range(100, 132))
 
 
@@ -187,7 +188,7 @@ class Answers:
             case wire.Hello():
                 return self.welcome
             case wire.Head():
-                self.weights = request.weights
+                self.weights = plain(request.weights)
                 return wire.Done()
             case wire.Collect():
                 return wire.Delta(request.round, 7, DELTAS)

@@ -20,6 +20,8 @@ OPTIONS = {
     "MEAN": "ReducerOptions",
     "ADD": "AddOptions",
     "RESHAPE": "ReshapeOptions",
+    "EXPAND_DIMS": "ExpandDimsOptions",
+    "SQUEEZE": "SqueezeOptions",
     "SOFTMAX": "SoftmaxOptions",
     "PAD": "PadOptions",
     "QUANTIZE": "QuantizeOptions",
@@ -165,7 +167,8 @@ def run_oracle(data: bytes, x: np.ndarray) -> np.ndarray:
     for sample in x:
         interpreter.set_tensor(source, sample[None])
         interpreter.invoke()
-        outputs.append(interpreter.get_tensor(sink)[0].copy())
+        y = interpreter.get_tensor(sink)
+        outputs.append((y[0] if len(y) == 1 else y).copy())
     return np.array(outputs)
 
 
@@ -176,6 +179,19 @@ def edge_inputs(rng: np.random.Generator, shape: Sequence[int], count: int) -> n
     flat = x.reshape(count, -1)
     flat[2, ::2], flat[2, 1::2] = -128, 127
     flat[3] = np.where(rng.random(flat.shape[1]) < 0.9, 0, flat[3])
+    return x
+
+
+def model_inputs(rng: np.random.Generator, tensor: Any, count: int) -> np.ndarray:
+    """int8 inputs of a graph's tensor: edges, noise, then slow waves around zero, faint to clipped."""
+    x = edge_inputs(rng, tensor.shape[1:], count)
+    x[4] = tensor.quantization.zero_point
+    steps, *others = tensor.shape[1:]
+    waves = (count - count // 2, 1, *others)
+    turns = rng.uniform(0, 8, waves) * np.linspace(0, 1, steps).reshape(1, -1, *(1 for _ in others))
+    loudness = np.exp(rng.uniform(0, np.log(300), (len(turns), *(1 for _ in tensor.shape[1:]))))
+    signal = loudness * (np.sin(2 * np.pi * (turns + rng.random(waves))) + rng.normal(0, 0.1, turns.shape))
+    x[count // 2 :] = np.clip(np.round(signal) + tensor.quantization.zero_point, -128, 127)
     return x
 
 

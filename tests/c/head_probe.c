@@ -1,14 +1,17 @@
-/* Trains heads on the host: each case on stdin is 13 u32 (N, C, fw, xb, samples, epochs, rate, rate shift, seed, round, board,
-   delta shift, delta seed), offsets, weights int16, embeddings, labels. To stdout go the last epoch's loss sum, max |delta|,
-   right and loss of both kinds of evaluation, the master weights, the deltas and the pulled weights. */
+/* Trains heads on the host: each case on stdin is 14 u32 (N, C, fw, xb, samples, epochs, rate, rate shift, seed, round, board,
+   delta shift, delta seed, pull), offsets, weights int16, a bit for each weight that is held, embeddings, labels. To stdout go
+   the last epoch's loss sum, max |delta|, right and loss of both kinds of evaluation, the master weights, the deltas and the
+   pulled weights. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "broadcast.h"
+#include "codec.h"
 #include "fixed.h"
 #include "head.h"
 
-enum { N, C, FW, XB, SAMPLES, EPOCHS, RATE, RATE_SHIFT, SEED, ROUND, BOARD, SHIFT, DELTA_SEED, WORDS };
+enum { N, C, FW, XB, SAMPLES, EPOCHS, RATE, RATE_SHIFT, SEED, ROUND, BOARD, SHIFT, DELTA_SEED, PULL, WORDS };
 
 /* Exactly as large as it must be, so that the sanitizer sees what leaves it. */
 static void *take(size_t size)
@@ -30,7 +33,7 @@ static void give(const void *data, size_t size)
 
 static uint32_t train(struct tfl_head *head, const uint32_t *word, const int8_t *q, const uint8_t *y)
 {
-    uint32_t loss = 0;
+    uint32_t loss = 0, random = tfl_mix(word[SEED], word[ROUND], 0xFFFCu, word[BOARD]);
 
     for (uint32_t epoch = 0; epoch < word[EPOCHS] && word[SAMPLES] > 0u; epoch++) {
         struct tfl_order order;
@@ -39,12 +42,12 @@ static uint32_t train(struct tfl_head *head, const uint32_t *word, const int8_t 
         tfl_order_start(&order, word[SAMPLES], tfl_mix(word[SEED], word[ROUND], epoch, word[BOARD]));
         for (uint32_t i = 1; i <= word[SAMPLES]; i++) {
             loss += tfl_head_step(head, q + order.at * word[N], y[order.at], word[RATE], word[RATE_SHIFT]).loss;
-            if (i % TFL_HEAD_CLAMP_STEPS == 0u) {
+            if (i % TFL_HEAD_CLAMP_STEPS == 0u || i == word[SAMPLES]) {
                 tfl_head_clamp(head);
+                random = word[PULL] > 0u ? tfl_head_return(head, word[PULL], random) : random;
             }
             tfl_order_next(&order);
         }
-        tfl_head_clamp(head);
     }
     return loss;
 }
@@ -63,36 +66,52 @@ static void evaluate(struct tfl_head *head, const uint32_t *word, const int8_t *
     give(&loss, sizeof loss);
 }
 
+/* Null where no bit is set. */
+static const uint8_t *held_any(const uint8_t *held, uint32_t bytes)
+{
+    for (uint32_t i = 0; i < bytes; i++) {
+        if (held[i] != 0u) {
+            return held;
+        }
+    }
+    return 0;
+}
+
 static void run(const uint32_t *word)
 {
-    uint32_t count = (word[N] + 1u) * word[C], loss, largest;
+    uint32_t count = (word[N] + 1u) * word[C], loss, largest, mean;
     int8_t *offset = take(word[N]);
     uint8_t *weights = take(2u * count);
+    uint8_t *held = take((count + 7u) / 8u);
     int8_t *q = take(word[SAMPLES] * word[N]);
     uint8_t *y = take(word[SAMPLES]);
     uint8_t *out = malloc(2u * count);
     int16_t *initial = calloc(count, sizeof *initial);
     struct tfl_head_format format = {(uint16_t)word[N], (uint16_t)word[C], (uint8_t)word[FW],
-                                     (uint8_t)word[XB], offset,            initial};
+                                     (uint8_t)word[XB], offset,            initial,
+                                     held_any(held, (count + 7u) / 8u)};
     struct tfl_head head = {&format, malloc(4u * count), malloc(2u * count), malloc(4u * word[C]),
-                            malloc((word[N] + 1u) * sizeof(struct tfl_feature))};
+                            malloc((word[N] + 1u) * sizeof(uint32_t)), NULL};
+    struct tfl_update update = {.round = 1};
 
     tfl_head_reset(&head);
-    if (tfl_head_load(&head, weights) != 0) {
+    if (tfl_broadcast_load(&head, TFL_CODING_INT16, weights, 2u * count) != 0) {
         exit(2);
     }
+    tfl_head_start(&head);
     loss = train(&head, word, q, y);
-    largest = tfl_head_max_delta(&head);
+    tfl_codec_measure(&head, 0, &largest, &mean);
     give(&loss, sizeof loss);
     give(&largest, sizeof largest);
     evaluate(&head, word, q, y, 0);
     evaluate(&head, word, q, y, 1);
     give(head.master, 4u * count);
-    tfl_head_delta(&head, word[SHIFT], word[DELTA_SEED], out);
-    give(out, count);
+    update.seed = word[DELTA_SEED];
+    update.shift = (uint8_t)word[SHIFT];
+    give(out, tfl_codec_encode(&head, &update, out));
     tfl_head_pull(&head, out);
     give(out, 2u * count);
-    free(offset), free(weights), free(q), free(y), free(out), free(initial);
+    free(offset), free(weights), free(held), free(q), free(y), free(out), free(initial);
     free(head.master), free(head.broadcast), free(head.logits), free(head.features);
 }
 

@@ -3,9 +3,17 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cases.h"
+
+/* What nobody has written differs from run to run: outputs that depend on it show. */
+static void fill(int8_t *to, uint32_t size, uint32_t *state)
+{
+    for (; size > 0; size--) {
+        *state = *state * 1664525u + 1013904223u;
+        *to++ = (int8_t)(*state >> 24);
+    }
+}
 
 /* The arena comes from malloc in its exact size, so that the sanitizer sees what leaves it. */
 static int run_case(const struct tfl_model *model, uint32_t what, uint32_t count)
@@ -15,9 +23,10 @@ static int run_case(const struct tfl_model *model, uint32_t what, uint32_t count
     uint32_t layers = what == 0 ? model->layers : model->backbone_layers;
     uint32_t offset = what == 0 ? model->output_offset : model->embedding_offset;
     uint32_t size = what == 0 ? model->output_bytes : ok ? model->head->features : 0u;
+    uint32_t state = count;
 
     for (uint32_t i = 0; ok && i < count; i++) {
-        memset(arena, 0x55, model->arena_bytes);
+        fill(arena, model->arena_bytes, &state);
         ok = fread(arena + model->input_offset, 1, model->input_bytes, stdin) == model->input_bytes;
         if (ok) {
             model->run(arena, 0, layers);

@@ -74,15 +74,20 @@ static void find(const struct tfl_store *store)
     put_hex(payload + kept.head_bytes, kept.residual_bytes);
 }
 
+static void give(void *context, uint32_t offset, uint8_t *data, uint32_t size)
+{
+    memcpy(data, (const uint8_t *)context + offset, size);
+}
+
 static int write_record(struct tfl_store *store, unsigned round, const char *head, const char *residual)
 {
-    static uint8_t bytes[2][LINE];
+    static uint8_t bytes[2 * LINE];
     struct tfl_kept kept = {.round = round};
 
     memset(kept.model, (int)(round & 0xFFu), sizeof kept.model);
-    kept.head_bytes = unhex(head, bytes[0]);
-    kept.residual_bytes = unhex(residual, bytes[1]);
-    return tfl_store_write(store, &kept, bytes[0], bytes[1]);
+    kept.head_bytes = unhex(head, bytes);
+    kept.residual_bytes = unhex(residual, bytes + kept.head_bytes);
+    return tfl_store_write(store, &kept, give, bytes);
 }
 
 static void set_up(const char *name, const char *const *word)

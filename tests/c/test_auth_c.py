@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support_monocypher import monocypher
-from support_runner import COMPILERS, FLAGS, ROOT, SANITIZE
+from support_runner import FLAGS, QUICK_COMPILERS, ROOT, SANITIZE
 
 from tinyfl.wire import auth
 from tinyfl.wire.messages import Hello, Welcome
@@ -20,7 +20,7 @@ KEY = bytes(range(32))
 LENGTHS = (0, 1, 7, 8, 9, 117, 118, 119, 127, 128, 129, 245, 246, 247, 256, 470, 5000)
 
 
-@pytest.fixture(scope="module", params=COMPILERS)
+@pytest.fixture(scope="module", params=QUICK_COMPILERS)
 def probe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("auth") / "probe"
     command = [request.param, *FLAGS, *SANITIZE, f"-I{ROOT}/firmware/include", f"-I{CORE}"]

@@ -3,23 +3,21 @@
 from pathlib import Path
 
 import numpy as np
-from support_operator import assert_three_ways, image, out_size, scale, stride_padding, weighted, zero_point
-from support_tflite import T
+import pytest
+from support_operator import assert_three_ways
+from support_tflite import Op, T, write_tflite
+
+from tinyfl.compiler import compile_model
+from tinyfl.errors import ModelError
 
 
-def write(rng: np.random.Generator, case: int) -> bytes:
-    kernel = tuple(int(v) for v in rng.integers(1, 6, 2))
-    options = stride_padding(rng, activation=(0, 1, 3)[case % 3])
-    depth, fan_out = int(rng.integers(1, 10)), 1 if case % 3 else int(rng.integers(2, 4))
-    options["StrideW"] = options["StrideH"]  # the reference has one stride for both
-    shape = image(rng, kernel, depth)
-    h = out_size(shape[1], kernel[0], options["StrideH"], options["Padding"])
-    w = out_size(shape[2], kernel[1], options["StrideW"], options["Padding"])
-    x = T(shape, [scale(rng)], zero_point(rng))
-    options |= {"DepthMultiplier": fan_out, "DilationHFactor": 1, "DilationWFactor": 1}
-    channels = depth * fan_out
-    return weighted(rng, "DEPTHWISE_CONV_2D", x, (1, *kernel, channels), (1, h, w, channels), options)
-
-
+@pytest.mark.slow
 def test_depthwise_conv2d_is_bit_exact(tmp_path: Path) -> None:
-    assert_three_ways(write, 40, tmp_path, seed=2)
+    assert_three_ways("depthwise_conv2d", tmp_path)
+
+
+def test_dilation_is_refused() -> None:
+    tensors = [T((1, 5, 5, 2)), T((1, 3, 3, 2), [0.1], 0, np.ones((1, 3, 3, 2)), axis=3), T((1, 5, 5, 2))]
+    options = {"StrideH": 1, "StrideW": 1, "DepthMultiplier": 1, "DilationHFactor": 1, "DilationWFactor": 2}
+    with pytest.raises(ModelError, match="dilation 1x2 is not supported, only 1x1"):
+        compile_model(write_tflite(tensors, [Op("DEPTHWISE_CONV_2D", [0, 1], [2], options)], [0], [2]), "m", None)

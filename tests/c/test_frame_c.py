@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from support_runner import COMPILERS, FLAGS, ROOT, SANITIZE
+from support_runner import FLAGS, QUICK_COMPILERS, ROOT, SANITIZE
 from support_vectors import unhex, vectors
 
 from tinyfl.wire import messages as wire
@@ -17,7 +17,7 @@ from tinyfl.wire.frame import Frame, FrameDecoder, encode_frame
 CORE = ROOT / "firmware/core"
 
 
-@pytest.fixture(scope="module", params=COMPILERS)
+@pytest.fixture(scope="module", params=QUICK_COMPILERS)
 def probe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("frame") / "probe"
     sources = [ROOT / "tests/c/frame_probe.c", CORE / "frame.c", CORE / "wire.c"]

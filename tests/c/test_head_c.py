@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support_runner import COMPILERS, FLAGS, ROOT, SANITIZE
+from support_runner import FLAGS, QUICK_COMPILERS, ROOT, SANITIZE
 
 from tinyfl.graph import HeadFormat
-from tinyfl.reference.head import MASTER_MAX, MASTER_MIN, MAX_WEIGHT, TwinHead, fleet_shift, round_delta, to_wire
+from tinyfl.reference.codec import DENSE, encode
+from tinyfl.reference.head import MASTER_MAX, MASTER_MIN, MAX_WEIGHT, TwinHead, fleet_shift, held_bits, to_wire
 
 SHAPES = [(32, 7), (64, 12), (256, 4), (1, 2), (3, 3), (17, 5), (8, 6), (5, 1 + 8), (40, 2)]
 
@@ -28,14 +29,16 @@ class Case:
     stream: tuple[int, int, int]
     shift: int
     seed: int
+    pull: int = 0
 
     def pack(self) -> bytes:
         f = self.format
         words = [f.features, f.classes, f.fw, f.bias_value, len(self.x), self.epochs, *self.rate, *self.stream]
         parts = [
-            np.array([*words, self.shift, self.seed], "<u4"),
+            np.array([*words, self.shift, self.seed, self.pull], "<u4"),
             f.offset,
             to_wire(f.initial).astype("<i2"),
+            np.frombuffer(held_bits(np.zeros(f.initial.shape, bool) if f.held is None else f.held), np.uint8),
             self.x,
             self.y,
         ]
@@ -80,13 +83,14 @@ def clamped_case(rng: np.random.Generator, shape: tuple[int, int]) -> Case:
     return case
 
 
-@pytest.fixture(scope="module", params=COMPILERS)
+@pytest.fixture(scope="module", params=QUICK_COMPILERS)
 def probe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which(request.param) is None:
         pytest.skip(f"{request.param} is not installed")
     program = tmp_path_factory.mktemp("head") / "probe"
     includes = ["-I", str(ROOT / "firmware/include"), "-I", str(ROOT / "firmware/core")]
-    sources = [str(ROOT / "tests/c/head_probe.c"), str(ROOT / "firmware/core/head.c")]
+    core = [str(ROOT / f"firmware/core/{name}.c") for name in ("head", "broadcast", "codec", "wire")]
+    sources = [str(ROOT / "tests/c/head_probe.c"), *core]
     subprocess.run([request.param, *FLAGS, *SANITIZE, *includes, *sources, "-o", str(program)], check=True, timeout=60)
     return program
 
@@ -105,15 +109,16 @@ def compare(probe: Path, cases: list[Case]) -> list[TwinHead]:
 
     for case in cases:
         head, n, labels = TwinHead(case.format), len(case.x), case.y.tolist()
-        loss = head.train(case.x, labels, case.stream, case.epochs, case.rate)
+        loss = head.train(case.x, labels, case.stream, case.epochs, case.rate, case.pull)
         numbers = take("<u4", 6).tolist()
         assert (numbers[0] // n if n else 0) == loss
         assert numbers[1] == head.max_delta()
         for right, total, trained in ((*numbers[2:4], False), (*numbers[4:6], True)):
             assert (right, total // n if n else 0) == head.evaluate(case.x, labels, trained)
         count = case.format.initial.size
+        sent = encode(DENSE, head.delta()[head.learns], case.shift, case.seed, 1).payload
         np.testing.assert_array_equal(take("<i4", count), to_wire(head.master))
-        np.testing.assert_array_equal(take("i1", count), round_delta(head.delta(), case.shift, case.seed))
+        np.testing.assert_array_equal(take("u1", len(sent)), sent)
         np.testing.assert_array_equal(take("<i2", count), head.pull())
         heads.append(head)
     assert position == len(done.stdout)
@@ -124,6 +129,21 @@ def test_random_heads(probe: Path) -> None:
     rng = np.random.default_rng(5)
     shapes = SHAPES + [(int(rng.integers(1, 65)), int(rng.integers(2, 14))) for _ in range(30)]
     compare(probe, [random_case(rng, shape, int(rng.integers(1, 100)), int(rng.integers(1, 4))) for shape in shapes])
+
+
+def test_pruned_heads(probe: Path) -> None:
+    rng = np.random.default_rng(12)
+    cases = []
+    for shape in SHAPES * 2:
+        case = random_case(rng, shape, 70, 2)
+        held = rng.random(case.format.initial.shape) < rng.choice([0.1, 0.6])
+        held[-1] = False
+        case.format = replace(case.format, held=held)
+        cases.append(case)
+    for case, head in zip(cases, compare(probe, cases), strict=True):
+        held = case.format.held
+        np.testing.assert_array_equal(head.master[held], head.broadcast[held] << 16)
+        assert not head.delta()[~head.learns].any() and np.count_nonzero(head.learns) == np.count_nonzero(~held)
 
 
 def test_thousands_of_steps(probe: Path) -> None:
@@ -146,6 +166,17 @@ def test_extremes_stay_in_int32(probe: Path, sign: int) -> None:
 def test_the_clamp_comes_at_the_same_step(probe: Path) -> None:
     rng = np.random.default_rng(10)
     compare(probe, [clamped_case(rng, shape) for shape in SHAPES])
+
+
+@pytest.mark.parametrize("pull", [1, 9700, 0x8000, 0xFFFF])
+def test_the_proximal_step(probe: Path, pull: int) -> None:
+    """Of any weights, of those that reach the clamp, and of the largest ways that an int32 holds."""
+    rng = np.random.default_rng(pull)
+    cases = [random_case(rng, shape, int(rng.integers(1, 100)), 2) for shape in SHAPES]
+    cases += [clamped_case(rng, (17, 5)), extreme_case(256, 4, 1), extreme_case(256, 4, -1)]
+    for case in cases:
+        case.pull = pull
+    compare(probe, cases)
 
 
 def test_256_classes(probe: Path) -> None:

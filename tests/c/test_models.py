@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support_runner import COMPILERS, ROOT, build_runner, run_embeddings, run_models
-from support_tflite import edge_inputs, run_oracle
+from support_tflite import edge_inputs, model_inputs, run_oracle
 
 from tinyfl.compiler import compile_model, read_tflite
 from tinyfl.reference import embed, run
 
 SHARED = ROOT.parent / "shared/models"
 MODELS = {
-    "kws": (SHARED / "kws_ref_model.tflite", 24),
-    "ad": (SHARED / "ad01_int8.tflite", 40),
+    "kws": (SHARED / "kws_ref_model.tflite", 60),
+    "ad": (SHARED / "ad01_int8.tflite", 60),
     "har": (ROOT / "models/har/har.tflite", 512),
 }
 
@@ -26,11 +26,12 @@ def read(name: str) -> tuple[bytes, int]:
     return path.read_bytes(), count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_model_is_bit_exact(name: str, tmp_path: Path) -> None:
     data, count = read(name)
     model = compile_model(data, name, None)
-    x = edge_inputs(np.random.default_rng(1), model.graph.tensor(model.graph.input).shape[1:], count)
+    x = model_inputs(np.random.default_rng(1), model.graph.tensor(model.graph.input), count)
     expected = run_oracle(data, x)
     np.testing.assert_array_equal(run(model.graph, x), expected)
     for compiler in COMPILERS:
@@ -51,6 +52,6 @@ def test_backbone_leaves_the_embedding_for_the_head(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("name", MODELS)
 def test_compiling_takes_under_two_seconds(name: str) -> None:
     data, _ = read(name)
-    start = time.perf_counter()
+    start = time.process_time()  # of this process: other work on the machine does not count
     compile_model(data, name, None)
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support_board import Conversation, build_board
+from support_messages import collect, head, train
 from support_runner import ROOT
 from support_tflite import small_classifier
 
@@ -24,7 +25,6 @@ from tinyfl.wire.messages import (
     MAC_BYTES,
     PROTOCOL,
     SCHEMA,
-    Collect,
     Delta,
     Done,
     Enrol,
@@ -34,13 +34,11 @@ from tinyfl.wire.messages import (
     Fed,
     Feed,
     FrameKind,
-    Head,
     Hello,
     Infer,
     Inferred,
     Pull,
     Status,
-    Train,
     Trained,
     Weights,
     Welcome,
@@ -102,14 +100,14 @@ def full_conversation(board: Conversation) -> list[int]:
     for round in (1, 2):
         reference.load(round, weights(round))
         if round == 1:  # else TRAIN brings it
-            board.expect(Head(round, 0, weights(round)), Done)
+            board.expect(head(round, 0, weights(round)), Done)
         for start in (weights(round) if round == 2 else NONE, NONE):  # the second goes on where the first one ended
-            trained = board.expect(Train(round, 99, 3, 3, *RATE, start), Trained)
+            trained = board.expect(train(round, 99, 3, 3, *RATE, start), Trained)
             assert isinstance(trained, Trained)
             same(trained, reference.train(round, 99, 3, 3, *RATE))
             embeddings.append(trained.embeddings)
         for shift, seed in ((14, 5), (14, 6), (0, 1), (25, 2**32 - 1)):
-            same(board.expect(Collect(round, 0, shift, seed), Delta), reference.collect(round, shift, seed))
+            same(board.expect(collect(round, 0, shift, seed), Delta), reference.collect(round, shift, seed))
         for split in (0, 1):
             for source in (0, 1):
                 same(board.expect(Evaluate(split, source), Evaluated), reference.evaluate(split, source))
@@ -144,15 +142,15 @@ def test_the_cache_changes_no_bit(programs: dict[str, Path], image: Path, slots:
         assert full_conversation(board) == [3 * SPLIT - 2 * kept, *[3 * (SPLIT - kept)] * 3]
 
 
-@pytest.mark.parametrize(("train", "test"), [(0, 60), (1, 60), (SPLIT, SPLIT), (0, SPLIT)])
-def test_empty_data_sets(programs: dict[str, Path], tmp_path: Path, train: int, test: int) -> None:
+@pytest.mark.parametrize(("own", "test"), [(0, 60), (1, 60), (SPLIT, SPLIT), (0, SPLIT)])
+def test_empty_data_sets(programs: dict[str, Path], tmp_path: Path, own: int, test: int) -> None:
     path = tmp_path / "data.bin"
-    path.write_bytes(build_image(X[:train], Y[:train], X[SPLIT:test], Y[SPLIT:test], "board-7"))
-    reference = twin(train=train, test=test)
+    path.write_bytes(build_image(X[:own], Y[:own], X[SPLIT:test], Y[SPLIT:test], "board-7"))
+    reference = twin(train=own, test=test)
     with Conversation(programs["gcc"], "--image", str(path)) as board:
         board.hello()
-        same(board.expect(Train(1, 1, 1, 2, *RATE, NONE), Trained), reference.train(1, 1, 1, 2, *RATE))
-        same(board.expect(Collect(1, 0, 3, 1), Delta), reference.collect(1, 3, 1))
+        same(board.expect(train(1, 1, 1, 2, *RATE, NONE), Trained), reference.train(1, 1, 1, 2, *RATE))
+        same(board.expect(collect(1, 0, 3, 1), Delta), reference.collect(1, 3, 1))
         same(board.expect(Evaluate(1, 1), Evaluated), reference.evaluate(1, 1))
 
 
@@ -166,25 +164,25 @@ def test_what_is_out_of_range_is_refused(programs: dict[str, Path], image: Path)
     big = weights().astype(np.int32)
     big[3] = 16384
     argument = [
-        Train(1, 1, 1, 0, *RATE, NONE),
-        Train(1, 1, 1, 1, (1 << 14) - 1, 16, NONE),
-        Train(1, 1, 1, 1, (1 << 15) + 1, 16, NONE),
-        Train(1, 1, 1, 1, 1 << 14, 12, NONE),
-        Train(1, 1, 1, 1, 1 << 14, 31, NONE),
+        train(1, 1, 1, 0, *RATE, NONE),
+        train(1, 1, 1, 1, (1 << 14) - 1, 16, NONE),
+        train(1, 1, 1, 1, (1 << 15) + 1, 16, NONE),
+        train(1, 1, 1, 1, 1 << 14, 12, NONE),
+        train(1, 1, 1, 1, 1 << 14, 31, NONE),
         Evaluate(2, 0),
         Evaluate(0, 2),
-        Collect(1, 1, 3, 1),
-        Collect(1, 0, 26, 1),
-        Collect(1, 0, 3, 0),
-        Head(1, 0, big),
-        Head(1, 2, weights()),
-        Train(1, 1, 1, 1, *RATE, big),
+        collect(1, 1, 3, 1),
+        collect(1, 0, 26, 1),
+        collect(1, 0, 3, 0),
+        head(1, 0, big),
+        head(1, 2, weights()),
+        train(1, 1, 1, 1, *RATE, big),
         Feed(2, 0, X[0].ravel()),
         Feed(0, 5, X[0].ravel()),
     ]
     length = [
-        Head(1, 0, weights()[:-1]),
-        Train(1, 1, 1, 1, *RATE, weights()[:-1]),
+        head(1, 0, weights()[:-1]),
+        train(1, 1, 1, 1, *RATE, weights()[:-1]),
         Infer(X[0].ravel()[:-1]),
         Infer(np.zeros(31, np.int8)),
         Feed(0, 0, X[0].ravel()[1:]),
@@ -194,13 +192,13 @@ def test_what_is_out_of_range_is_refused(programs: dict[str, Path], image: Path)
         for messages, status in ((argument, Status.ERROR_ARGUMENT), (length, Status.ERROR_LENGTH)):
             for message in messages:
                 assert board.refused(message).status == status, message
-        assert board.refused(Head(1, 0, weights()[:-1])).detail == weights().size
-        assert board.refused(Collect(1, 0, 3, 1)).status == Status.ERROR_STATE  # nothing was trained
+        assert board.refused(head(1, 0, weights()[:-1])).detail == weights().size
+        assert board.refused(collect(1, 0, 3, 1)).status == Status.ERROR_STATE  # nothing was trained
         assert board.refused(Feed(0, 0, X[0].ravel())).status == Status.ERROR_STATE  # it has data of its own
-        board.expect(Train(8, 1, 1, 1, *RATE, NONE), Trained)
-        assert board.refused(Collect(7, 0, 3, 1)).detail == 8
-        board.expect(Head(9, 0, weights()), Done)
-        assert board.refused(Collect(9, 0, 3, 1)).status == Status.ERROR_STATE
+        board.expect(train(8, 1, 1, 1, *RATE, NONE), Trained)
+        assert board.refused(collect(7, 0, 3, 1)).detail == 8
+        board.expect(head(9, 0, weights()), Done)
+        assert board.refused(collect(9, 0, 3, 1)).status == Status.ERROR_STATE
         other = board.refused(Hello(PROTOCOL + 1, SCHEMA, 0, bytes(16)))
         assert (other.status, other.detail) == (Status.ERROR_PROTOCOL, PROTOCOL)
         assert board.refused(Hello(PROTOCOL, SCHEMA ^ 1, 0, bytes(16))).detail == SCHEMA
@@ -213,25 +211,25 @@ def test_what_is_out_of_range_is_refused(programs: dict[str, Path], image: Path)
 def test_a_training_that_is_broken_off_needs_a_head(programs: dict[str, Path], image: Path) -> None:
     with Conversation(programs["gcc"], "--image", str(image)) as board:
         board.hello()
-        board.start(Train(1, 1, 1, 65535, *RATE, NONE))
+        board.start(train(1, 1, 1, 65535, *RATE, NONE))
         board.restart(2)
         board.hello()
-        for message in (Train(1, 1, 1, 1, *RATE, NONE), Collect(1, 0, 3, 1), Evaluate(0, 1), Pull()):
+        for message in (train(1, 1, 1, 1, *RATE, NONE), collect(1, 0, 3, 1), Evaluate(0, 1), Pull()):
             assert board.refused(message).status == Status.ERROR_STATE
         reference = twin()
         same(board.expect(Evaluate(0, 0), Evaluated), reference.evaluate(0, 0))
         reference.load(4, weights())
-        board.expect(Head(4, 0, weights()), Done)
-        same(board.expect(Train(4, 1, 1, 2, *RATE, NONE), Trained), reference.train(4, 1, 1, 2, *RATE))
+        board.expect(head(4, 0, weights()), Done)
+        same(board.expect(train(4, 1, 1, 2, *RATE, NONE), Trained), reference.train(4, 1, 1, 2, *RATE))
         same(board.expect(Pull(), Weights), Weights(4, reference.pull()))
 
 
 def test_an_evaluation_that_is_broken_off_changes_nothing(programs: dict[str, Path], image: Path) -> None:
     with Conversation(programs["gcc"], "--image", str(image), "--cache", "0") as board:
         board.hello()
-        board.expect(Train(1, 1, 1, 1, *RATE, NONE), Trained)
+        board.expect(train(1, 1, 1, 1, *RATE, NONE), Trained)
         board.start(Evaluate(0, 1))
-        same(board.expect(Collect(1, 0, 9, 1), Delta), collected(twin()))
+        same(board.expect(collect(1, 0, 9, 1), Delta), collected(twin()))
 
 
 def collected(reference: TwinBoard) -> Delta:
@@ -245,16 +243,16 @@ def test_labels_and_images_that_do_not_fit_the_model(programs: dict[str, Path], 
     (tmp_path / "label").write_bytes(build_image(X[:SPLIT], wrong[:SPLIT], X[SPLIT:], wrong[SPLIT:], "b"))
     with Conversation(programs["gcc"], "--image", str(tmp_path / "label")) as board:
         board.hello()
-        refusal = board.refused(Train(1, 1, 1, 1, *RATE, NONE))
+        refusal = board.refused(train(1, 1, 1, 1, *RATE, NONE))
         assert (refusal.status, refusal.detail) == (Status.ERROR_SAMPLE, 17)
         assert board.refused(Evaluate(0, 0)).detail == 17
         board.expect(Evaluate(1, 0), Evaluated)
-        assert board.refused(Collect(1, 0, 3, 1)).status == Status.ERROR_STATE
+        assert board.refused(collect(1, 0, 3, 1)).status == Status.ERROR_STATE
     large = np.zeros((2, 5000), np.int8)
     (tmp_path / "size").write_bytes(build_image(large, [0, 1], large, [0, 1], "b"))
     with Conversation(programs["gcc"], "--image", str(tmp_path / "size")) as board:
         board.hello()
-        for message in (Train(1, 1, 1, 1, *RATE, NONE), Evaluate(0, 0)):
+        for message in (train(1, 1, 1, 1, *RATE, NONE), Evaluate(0, 0)):
             refusal = board.refused(message)
             assert (refusal.status, refusal.detail) == (Status.ERROR_SAMPLE, 5000)
         board.expect(Infer(X[0].ravel()), Inferred)
@@ -273,7 +271,7 @@ def test_fed_samples_train_as_those_of_an_image(programs: dict[str, Path]) -> No
         refusal = board.refused(Feed(1, 0, X[0].ravel()))
         assert (refusal.status, refusal.detail) == (Status.ERROR_SPACE, slots)
         reference = twin(test=SPLIT + 3)
-        same(board.expect(Train(1, 1, 1, 2, *RATE, NONE), Trained), reference.train(1, 1, 1, 2, *RATE))
+        same(board.expect(train(1, 1, 1, 2, *RATE, NONE), Trained), reference.train(1, 1, 1, 2, *RATE))
         same(board.expect(Evaluate(1, 1), Evaluated), reference.evaluate(1, 1))
         same(board.expect(Pull(), Weights), Weights(1, reference.pull()))
 
@@ -286,14 +284,14 @@ def writing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wrapper.write_text("""
         #include <stdio.h>
         #include "../../core/store.h"
-        int __real_tfl_store_write(struct tfl_store *, const struct tfl_kept *, const uint8_t *, const uint8_t *);
-        int __wrap_tfl_store_write(struct tfl_store *, const struct tfl_kept *, const uint8_t *, const uint8_t *);
-        int __wrap_tfl_store_write(struct tfl_store *s, const struct tfl_kept *k, const uint8_t *h, const uint8_t *r)
+        int __real_tfl_store_write(struct tfl_store *, const struct tfl_kept *, tfl_store_give, void *);
+        int __wrap_tfl_store_write(struct tfl_store *, const struct tfl_kept *, tfl_store_give, void *);
+        int __wrap_tfl_store_write(struct tfl_store *s, const struct tfl_kept *k, tfl_store_give g, void *c)
         {
             static int failed;
 
             (void)fprintf(stderr, "wrote round %u\\n", (unsigned)k->round);
-            return k->round == 13u && failed++ == 0 ? TFL_ERROR_STORE : __real_tfl_store_write(s, k, h, r);
+            return k->round == 13u && failed++ == 0 ? TFL_ERROR_STORE : __real_tfl_store_write(s, k, g, c);
         }
     """)
     extra = ["-Wl,--wrap=tfl_store_write", "-I", str(ROOT / "firmware/include/tfl"), str(wrapper)]
@@ -308,11 +306,11 @@ def test_the_head_of_a_round_is_kept_once_and_found_after_a_reset(writing: Path,
     options = ("--image", str(image), "--store", str(tmp_path / "store"))
     with Conversation(writing, *options) as board:
         first = board.welcome(1)
-        assert first.features == Feature.STORE and (first.round, first.head_digest) == (0, 0)
-        board.expect(Train(7, 1, 1, 1, *RATE, weights(7)), Trained)
+        assert first.features & Feature.STORE and (first.round, first.head_digest) == (0, 0)
+        board.expect(train(7, 1, 1, 1, *RATE, weights(7)), Trained)
         assert board.welcome(2).round == 0  # until COLLECT
         for shift in (3, 9):
-            board.expect(Collect(7, 0, shift, 1), Delta)
+            board.expect(collect(7, 0, shift, 1), Delta)
         again = board.welcome(3)
         assert (again.round, again.head_digest) == (7, digest(weights(7)))
         assert first.nonce != again.nonce
@@ -323,13 +321,13 @@ def test_the_head_of_a_round_is_kept_once_and_found_after_a_reset(writing: Path,
         reference = twin()
         reference.load(7, weights(7))
         same(board.expect(Evaluate(1, 0), Evaluated), reference.evaluate(1, 0))
-        same(board.expect(Train(7, 1, 1, 2, *RATE, NONE), Trained), reference.train(7, 1, 1, 2, *RATE))
-        same(board.expect(Collect(7, 0, 3, 1), Delta), reference.collect(7, 3, 1))
-        board.expect(Head(8, 0, weights(8)), Done)  # not kept
-        board.expect(Head(9, 1, weights(9)), Done)
-        board.expect(Head(9, 1, weights(9)), Done)
-        board.expect(Train(9, 1, 1, 1, *RATE, NONE), Trained)
-        board.expect(Collect(9, 0, 3, 1), Delta)
+        same(board.expect(train(7, 1, 1, 2, *RATE, NONE), Trained), reference.train(7, 1, 1, 2, *RATE))
+        same(board.expect(collect(7, 0, 3, 1), Delta), reference.collect(7, 3, 1))
+        board.expect(head(8, 0, weights(8)), Done)  # not kept
+        board.expect(head(9, 1, weights(9)), Done)
+        board.expect(head(9, 1, weights(9)), Done)
+        board.expect(train(9, 1, 1, 1, *RATE, NONE), Trained)
+        board.expect(collect(9, 0, 3, 1), Delta)
         assert board.welcome(2).head_digest == digest(weights(9))
     assert board.stderr == "wrote round 9\n"
     with Conversation(writing, *options) as board:
@@ -339,9 +337,9 @@ def test_the_head_of_a_round_is_kept_once_and_found_after_a_reset(writing: Path,
 def test_a_store_that_fails_does_not_pass_for_a_kept_head(writing: Path, image: Path, tmp_path: Path) -> None:
     with Conversation(writing, "--image", str(image), "--store", str(tmp_path / "store")) as board:
         board.hello()
-        board.expect(Train(13, 1, 1, 1, *RATE, weights()), Trained)
-        assert board.refused(Collect(13, 0, 3, 1)).status == Status.ERROR_STORE
-        board.expect(Collect(13, 0, 3, 1), Delta)
+        board.expect(train(13, 1, 1, 1, *RATE, weights()), Trained)
+        assert board.refused(collect(13, 0, 3, 1)).status == Status.ERROR_STORE
+        board.expect(collect(13, 0, 3, 1), Delta)
         assert board.welcome(2).round == 13
 
 
@@ -349,7 +347,7 @@ def test_another_models_head_is_not_taken_up(writing: Path, image: Path, tmp_pat
     options = ("--image", str(image), "--store", str(tmp_path / "store"))
     with Conversation(writing, *options) as board:
         board.hello()
-        board.expect(Head(1, 1, weights()), Done)
+        board.expect(head(1, 1, weights()), Done)
     first, other = f"0x{MODEL.manifest['hash'][:2]}", "0x00" if MODEL.manifest["hash"][:2] != "00" else "0x01"
     sources = {name: text.replace(first, other, 1) for name, text in MODEL.sources.items()}
     program = build_board("gcc", dataclasses.replace(MODEL, sources=sources), tmp_path / "other")
@@ -381,8 +379,8 @@ def test_a_board_that_was_given_a_key_takes_orders_from_its_host_alone(
         assert len({first.nonce, second.nonce, third.nonce}) == 3
         board.expect(Pull(), Weights)
         board.raw(whole(9, Hello(PROTOCOL + 1, SCHEMA, 0, bytes(16)), 0))  # refused: no way around the key
-        board.raw(whole(9, Head(1, 0, weights()), 1))
-        board.raw(whole(9, Head(1, 0, weights()), 1, bytes(MAC_BYTES)))
+        board.raw(whole(9, head(1, 0, weights()), 1))
+        board.raw(whole(9, head(1, 0, weights()), 1, bytes(MAC_BYTES)))
         board.welcome(10)
         same(board.expect(Evaluate(1, 0), Evaluated), kept_from_round_2().evaluate(1, 0))
 
@@ -402,8 +400,8 @@ def test_a_model_without_a_head_infers(tmp_path: Path) -> None:
     with Conversation(build_board("gcc", model, tmp_path)) as board:
         board.hello()
         for message in (
-            Head(1, 0, weights()),
-            Train(1, 1, 1, 1, *RATE, NONE),
+            head(1, 0, weights()),
+            train(1, 1, 1, 1, *RATE, NONE),
             Evaluate(0, 0),
             Pull(),
             Feed(0, 0, X[0].ravel()),

@@ -41,7 +41,7 @@ def test_a_run_on_processes_is_the_twins_run_byte_for_byte(tmp_path: Path, fleet
     assert contents(tmp_path / "process") == contents(tmp_path / "twin")
 
 
-@pytest.mark.parametrize("phase", ["train", "collect"])
+@pytest.mark.parametrize("phase", ["train", pytest.param("collect", marks=pytest.mark.slow)])
 def test_a_killed_board_is_left_out_and_the_rounds_go_on(tmp_path: Path, fleet: ProcessFleet, phase: str) -> None:
     fleet.faults["b1"] = once(phase, 2, fleet.emulators["b1"].kill)
     start = time.monotonic()

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support_board import build_board
+from support_messages import head as put
+from support_messages import train
 from support_runner import COMPILERS, ROOT
 from support_security import MODEL, UNIT, Hand, Mallory, PosixBoard, head, to_host
 
@@ -147,10 +149,10 @@ def sealed(frame: Frame) -> bool:
 def test_a_host_without_the_key_is_not_obeyed(line: DescriptorLink, key: bytes, shape: str) -> None:
     """Whatever stands where the MAC should be: nothing, zeros, or a MAC by another key."""
     owner = Hand(line, key, 1)
-    assert owner.ask(wire.Head(1, 0, FIRST)) == wire.Done()
+    assert owner.ask(put(1, 0, FIRST)) == wire.Done()
     thief = Hand(line, secrets.token_bytes(32), 2)
     assert not thief.proved
-    body = wire.Head(2, 1, SECOND).pack()
+    body = put(2, 1, SECOND).pack()
     for mac in (b"", bytes(16), thief.channel.mac(False, 1, wire.Head.TYPE, body)):
         thief.send(*thief.shaped(shape, 1, wire.Head.TYPE, mac, body))
     owner = Hand(line, key, 3)
@@ -162,7 +164,7 @@ def test_nothing_is_asked_of_a_board_before_a_mac_holds(line: DescriptorLink, ke
     """No request at all, not even one that changes nothing, is carried out or refused for a stranger."""
     thief = Hand(line, bytes(32), 2)
     requests = [m for m in wire.MESSAGES.values() if 0 < m.TYPE < 0x80 and m is not wire.Hello]
-    assert len(requests) == 8
+    assert len(requests) == 9
     for counter in (1, 2, 127):
         for message in (*requests, wire.Enrol):
             thief.send(thief.whole(counter, message.TYPE, bytes(16), bytes(message.BYTES)))
@@ -178,9 +180,9 @@ def test_nothing_is_asked_of_a_board_before_a_mac_holds(line: DescriptorLink, ke
 def test_a_replay_in_the_same_session_is_not_taken(line: DescriptorLink, key: bytes) -> None:
     """Under its own number, and under those that are still to come."""
     ours = Hand(line, key, 1)
-    first = ours.seal(1, wire.Head(1, 0, FIRST))
-    assert ours.ask(wire.Head(1, 0, FIRST)) == wire.Done()
-    assert ours.ask(wire.Head(2, 0, SECOND)) == wire.Done()
+    first = ours.seal(1, put(1, 0, FIRST))
+    assert ours.ask(put(1, 0, FIRST)) == wire.Done()
+    assert ours.ask(put(2, 0, SECOND)) == wire.Done()
     ours.send(first, *(dataclasses.replace(first, message=number) for number in range(256)))
     np.testing.assert_array_equal(ours.pull(), SECOND)
     assert ours.replies.count(1) == 1  # what is done is not answered again either
@@ -189,10 +191,10 @@ def test_a_replay_in_the_same_session_is_not_taken(line: DescriptorLink, key: by
 def test_a_replay_256_messages_later_is_not_taken(line: DescriptorLink, key: bytes) -> None:
     """The frame's number is the same again; the counter under the MAC is not."""
     ours = Hand(line, key, 1)
-    first = ours.seal(1, wire.Head(1, 0, FIRST))
-    assert ours.ask(wire.Head(1, 0, FIRST)) == wire.Done()
+    first = ours.seal(1, put(1, 0, FIRST))
+    assert ours.ask(put(1, 0, FIRST)) == wire.Done()
     for _ in range(255):
-        assert ours.ask(wire.Head(2, 0, SECOND)) == wire.Done()
+        assert ours.ask(put(2, 0, SECOND)) == wire.Done()
     ours.send(first)
     np.testing.assert_array_equal(ours.pull(), SECOND)
     assert ours.session.counter == 257
@@ -204,12 +206,12 @@ def test_a_replay_of_an_older_session_is_not_taken(board: PosixBoard, key: bytes
     link = board.power_on()
     recorder = Mallory(link)
     old = Hand(recorder, key, 1)  # its nonce is the same each time: the board's alone keeps the sessions apart
-    assert old.ask(wire.Head(1, 1, FIRST)) == wire.Done()
+    assert old.ask(put(1, 1, FIRST)) == wire.Done()
     if reset:
         link.close()
         link = board.power_on()
     now = Hand(link, key, 2)
-    assert now.ask(wire.Head(2, 1, SECOND)) == wire.Done()
+    assert now.ask(put(2, 1, SECOND)) == wire.Done()
     now.send(*(dataclasses.replace(f, message=f.message + 1, session=2) for f in recorder.went_down))
     np.testing.assert_array_equal(now.pull(), SECOND)
     for number in (1, 3):
@@ -234,7 +236,7 @@ def test_two_sessions_have_no_key_in_common(board: PosixBoard, key: bytes) -> No
 
 def test_reordered_messages_are_taken_in_rising_order_only(line: DescriptorLink, key: bytes) -> None:
     ours = Hand(line, key, 1)
-    late, early = ours.seal(1, wire.Head(1, 0, FIRST)), ours.seal(2, wire.Head(2, 0, SECOND))
+    late, early = ours.seal(1, put(1, 0, FIRST)), ours.seal(2, put(2, 0, SECOND))
     ours.send(early, late, early)
     ours.session.counter = 2
     np.testing.assert_array_equal(ours.pull(), SECOND)
@@ -245,8 +247,8 @@ def test_reordered_messages_are_taken_in_rising_order_only(line: DescriptorLink,
 def test_a_shortened_message_is_not_taken(line: DescriptorLink, key: bytes, shape: str) -> None:
     """By every number of bytes; a TRAIN without its weights would be a legal one."""
     ours = Hand(line, key, 1)
-    assert ours.ask(wire.Head(1, 0, FIRST)) == wire.Done()
-    message = wire.Train(2, 1, 0, 1, 20000, 16, SECOND)
+    assert ours.ask(put(1, 0, FIRST)) == wire.Done()
+    message = train(2, 1, 0, 1, 20000, 16, SECOND)
     body = message.pack()
     mac = ours.channel.mac(False, 2, wire.Train.TYPE, body)
     for size in [*range(len(body)), len(body) + 1]:
@@ -294,8 +296,8 @@ def test_a_host_does_not_take_its_own_request_for_a_reply(line: DescriptorLink) 
 def test_no_flipped_bit_is_taken_by_the_board(line: DescriptorLink, key: bytes, shape: str) -> None:
     """One in each byte of type, MAC and body, behind a CRC and a digest that were made right again."""
     ours = Hand(line, key, 1)
-    assert ours.ask(wire.Head(1, 0, FIRST)) == wire.Done()
-    body = wire.Head(2, 0, SECOND).pack()
+    assert ours.ask(put(1, 0, FIRST)) == wire.Done()
+    body = put(2, 0, SECOND).pack()
     sealed = bytes([wire.Head.TYPE]) + ours.channel.mac(False, 2, wire.Head.TYPE, body) + body
     for at in range(len(sealed)):
         bent = sealed[:at] + bytes([sealed[at] ^ 1 << at % 7]) + sealed[at + 1 :]
@@ -342,7 +344,7 @@ def test_a_spoiled_reply_is_asked_for_again(line: DescriptorLink) -> None:
 def test_a_refusal_is_not_sealed_for_a_stranger(line: DescriptorLink, key: bytes) -> None:
     """Else he could have the board refuse, in good form, what its host is about to ask."""
     ours = Hand(line, key, 1)
-    assert ours.ask(wire.Head(1, 0, FIRST)) == wire.Done()
+    assert ours.ask(put(1, 0, FIRST)) == wire.Done()
     payload = bytes([wire.Pull.TYPE]) + (1 << 20).to_bytes(4, "little") + bytes(4 + 16)
     ours.send(Frame(FrameKind.OPEN, 2, 1, payload), Frame(FrameKind.OPEN, 90, 1, payload))
     np.testing.assert_array_equal(ours.pull(), FIRST)
@@ -353,12 +355,12 @@ def test_units_that_a_stranger_put_into_a_transfer_are_thrown_away(line: Descrip
     """He can stop it, not change it: the host sends all of it again."""
     link = Mallory(line)
     ours = Hand(link, key, 1)
-    body = wire.Head(1, 0, FIRST).pack()
+    body = put(1, 0, FIRST).pack()
     opened, *data = ours.long(1, wire.Head.TYPE, ours.channel.mac(False, 1, wire.Head.TYPE, body), body)
     foreign = [dataclasses.replace(f, payload=f.payload[:2] + bytes(len(f.payload) - 2)) for f in data]
     link.inject(opened, *foreign, *data)
     assert len(data) == -(-len(body) // UNIT) > 1
-    assert ours.ask(wire.Head(1, 0, FIRST)) == wire.Done()
+    assert ours.ask(put(1, 0, FIRST)) == wire.Done()
     np.testing.assert_array_equal(ours.pull(), FIRST)
 
 

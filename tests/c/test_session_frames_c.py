@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from support_messages import head as put
 from support_session import CHUNK, DELTAS, KEY, WEIGHTS, WELCOME, Answers, CBoard, build_session
 
 from tinyfl.wire import messages as wire
@@ -60,7 +61,7 @@ def says(frame: Frame) -> tuple[int, int, bytes]:
 
 HELLO_BODY = wire.Hello(wire.PROTOCOL, wire.SCHEMA, 0, bytes(16)).pack()
 HELLO = whole(wire.Hello.TYPE, HELLO_BODY, 0)
-LONG = wire.Head(1, 0, WEIGHTS).pack()
+LONG = put(1, 0, WEIGHTS).pack()
 EVALUATE = whole(wire.Evaluate.TYPE, bytes([0, 0]), 1)
 
 
@@ -288,7 +289,7 @@ def test_replies_carry_their_mac(secured: Secured) -> None:
     body = wire.Evaluated(10, 9, 8).pack()
     assert reply.payload[17:] == body
     assert secured.channel.holds(True, 1, wire.Evaluated.TYPE, body, reply.payload[1:17])
-    head, *_ = talk(secured.board, secured.whole(wire.Collect.TYPE, bytes(10), 2))
+    head, *_ = talk(secured.board, secured.whole(wire.Collect.TYPE, bytes(wire.Collect.BYTES), 2))
     body = wire.Delta(0, 7, DELTAS).pack()
     assert head.purpose == FrameKind.OPEN and len(head.payload) == 9 + 16
     assert secured.channel.holds(True, 2, wire.Delta.TYPE, body, head.payload[9:])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support_runner import COMPILERS, FLAGS, ROOT, SANITIZE
+from support_runner import FLAGS, QUICK_COMPILERS, ROOT, SANITIZE
 
 CORE = ROOT / "firmware/core"
 TEARS = range(5)  # how an operation is cut, see tear() in store_probe.c
@@ -53,7 +53,7 @@ class Probe:
         return erases + programs
 
 
-@pytest.fixture(scope="module", params=COMPILERS)
+@pytest.fixture(scope="module", params=QUICK_COMPILERS)
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which(request.param) is None:
         pytest.skip(f"{request.param} is not installed")

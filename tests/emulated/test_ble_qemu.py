@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 from support_ble import Air, BleFleet
-from support_rounds import MODEL, TwinFleet, contents, members, run, settings
+from support_rounds import TwinFleet, artifacts, contents, members, run, settings
 
-from tinyfl_host.artifacts import Artifacts
 from tinyfl_host.build import build_firmware
 from tinyfl_host.events import BoardDropped
 from tinyfl_host.links import ble
@@ -18,11 +17,7 @@ SHORT = settings(rounds=2, local_only=False)
 
 @pytest.fixture(scope="module")
 def firmware(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("small")
-    (folder / "c").mkdir()
-    for name, text in MODEL.sources.items():
-        (folder / "c" / name).write_text(text)
-    return build_firmware(Artifacts("small", folder, folder), "qemu-m4")
+    return build_firmware(artifacts(tmp_path_factory.mktemp("small")), "qemu-m4")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support_tflite import small_classifier
 
+from tinyfl.wire.messages import PROTOCOL
 from tinyfl_host import flash
 from tinyfl_host.cli.main import main
 from tinyfl_host.links import open_link
@@ -67,8 +68,8 @@ def test_a_trace_is_replayed_as_messages(emulated: subprocess.Popen[str], here: 
     trace.close()
     assert main(["device", "monitor", "--replay", "trace.jsonl"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(re.search(r" > WHOLE .*HELLO protocol=2", line) for line in lines)
-    assert any(re.search(r" < WHOLE .*WELCOME protocol=2", line) for line in lines)
+    assert any(re.search(rf" > WHOLE .*HELLO protocol={PROTOCOL}", line) for line in lines)
+    assert any(re.search(rf" < WHOLE .*WELCOME protocol={PROTOCOL}", line) for line in lines)
     assert main(["device", "monitor"]) == 2 and main(["device", "monitor", "x:", "--replay", "trace.jsonl"]) == 2
     (here / "trace.jsonl").write_text("nonsense\n")
     assert main(["device", "monitor", "--replay", "trace.jsonl"]) == 3

@@ -1,4 +1,4 @@
-"""The demo's draw, whole, by the numpy twin and on emulated boards of three kinds: each bit as on processes."""
+"""The demo's draw by the twin, in this process and on emulated boards of three kinds: bit for bit as on processes."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ def posix(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, obj
     return folder, draw(folder, "posix")
 
 
-@pytest.mark.parametrize("on", ["twin", "emu:qemu-m4", "emu:qemu-m0", "emu:microbit"])
+@pytest.mark.parametrize("on", ["twin", "sim", "emu:qemu-m4", "emu:qemu-m0", "emu:microbit"])
 def test_a_whole_draw_equals_that_of_processes(posix: tuple[Path, dict[str, object]], on: str) -> None:
     folder, expected = posix
     assert draw(folder, on) == expected

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support_tflite import edge_inputs, run_oracle
+from support_tflite import edge_inputs, model_inputs, run_oracle
 
 from tinyfl.errors import DataError, LinkError
 from tinyfl.reference import run
@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared/models"
 MODELS = {
     "har": (ROOT / "models/har/har.tflite", 512),
-    "kws": (SHARED / "kws_ref_model.tflite", 24),
-    "ad": (SHARED / "ad01_int8.tflite", 24),
+    "kws": (SHARED / "kws_ref_model.tflite", 60),
+    "ad": (SHARED / "ad01_int8.tflite", 60),
 }
 TARGETS = ["emu:qemu-m4", "emu:qemu-m3", "emu:qemu-m0", "emu:qemu-m55", "posix"]
 
@@ -34,7 +34,7 @@ def test_every_target_gives_the_same_bytes(name: str) -> None:
     if not path.exists():
         pytest.skip(f"{path.name} is not in this checkout")
     artifacts = compile_artifacts(path)
-    x = edge_inputs(np.random.default_rng(1), artifacts.manifest["input"]["shape"], count)
+    x = model_inputs(np.random.default_rng(1), artifacts.graph.tensor(artifacts.graph.input), count)
     expected = run_oracle(path.read_bytes(), x)
     np.testing.assert_array_equal(run(artifacts.graph, x), expected)
     targets = [*TARGETS, "emu:microbit"] if name == "har" else TARGETS

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 from support_faults import FAULTS, MEMBER, Fault, round_over, twins_round
-from support_rounds import MODEL, ProcessFleet, TwinFleet, contents, image, members, run, settings
+from support_rounds import ProcessFleet, TwinFleet, artifacts, contents, image, members, raising, run, settings
 
-from tinyfl_host.artifacts import Artifacts
 from tinyfl_host.boards import board
 from tinyfl_host.build import build_firmware
 from tinyfl_host.emulate import boot
 from tinyfl_host.events import BoardDropped, RoundDone
 from tinyfl_host.links import open_link
 from tinyfl_host.node import Node
+from tinyfl_host.recipe import ClusterSettings, PersonalSettings, ProxSettings, UpdateSettings
 from tinyfl_host.report import read_summary
 
 pytestmark = pytest.mark.emulated
@@ -25,11 +25,8 @@ KEY = bytes(range(32))
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The small model's firmware for an environment."""
-    folder = tmp_path_factory.mktemp("small")
-    (folder / "c").mkdir()
-    for name, text in MODEL.sources.items():
-        (folder / "c" / name).write_text(text)
-    return lambda env: build_firmware(Artifacts("small", folder, folder), env)
+    small = artifacts(tmp_path_factory.mktemp("small"))
+    return lambda env: build_firmware(small, env)
 
 
 @pytest.fixture
@@ -90,6 +87,45 @@ def test_boards_that_are_reset_in_every_round_come_to_the_same_weights(
         outcome = run(tmp_path / "qemu", fleet, plan, patience=5.0)
     run(tmp_path / "twin", TwinFleet(members(2, 0)), plan)
     assert not left and not outcome.of(BoardDropped)
+    assert contents(tmp_path / "qemu") == contents(tmp_path / "twin")
+
+
+@pytest.mark.parametrize("env", ["qemu-m4", "microbit"])
+def test_error_feedback_outlives_resets_and_dropped_rounds(
+    tmp_path: Path, build: Callable[[str], Path], env: str
+) -> None:
+    """Resets before TRAIN, in the middle of it and before COLLECT, and one before the measurement: the residual of the
+    round before comes from the store. Another board is dropped in a round."""
+    sparse = UpdateSettings(codec="int4", select="top", share=0.2, entropy=True, feedback=True, downlink="difference")
+    plan = settings(rounds=5, local_only=False, epochs=200, update=sparse)
+    with ProcessFleet(env, build(env), members(3, 0)) as fleet:
+        reset = fleet.emulators["b1"].reset
+        left = {(2, "train"), (3, "training"), (4, "collect"), (3, "load")}
+        replays: list[int] = []
+
+        def fault(name: str, round: int) -> None:
+            if (round, name) in left:
+                left.remove((round, name))
+                reset()
+            if (round, "training") in left and name == "train":
+                left.remove((round, "training"))
+                threading.Timer(0.05, reset).start()
+            if name == "train":
+                replays.append(round)
+
+        fleet.faults = {"b1": fault, "b2": raising("collect", 3)}
+        outcome = run(tmp_path / "qemu", fleet, plan, patience=5.0)
+    run(tmp_path / "twin", TwinFleet(members(3, 0), {"b2": raising("collect", 3)}), plan)
+    assert not left and {d.board for d in outcome.of(BoardDropped)} == {"b2"}
+    assert replays == sorted(replays)  # it never had to do old rounds again
+    assert contents(tmp_path / "qemu") == contents(tmp_path / "twin")
+
+
+def test_clusters_fedprox_and_heads_of_their_own_are_the_twins(tmp_path: Path, fleet: ProcessFleet) -> None:
+    sections = {"clusters": ClusterSettings(2), "prox": ProxSettings(0.05), "personal": PersonalSettings(2)}
+    plan = settings(local_only=False, **sections)
+    run(tmp_path / "qemu", fleet, plan)
+    run(tmp_path / "twin", TwinFleet(members(3, 1)), plan)
     assert contents(tmp_path / "qemu") == contents(tmp_path / "twin")
 
 

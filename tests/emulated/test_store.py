@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from support_rounds import MODEL, image, members
+from support_rounds import MODEL, artifacts, image, members
 
 from tinyfl.errors import LinkError, ToolError
 from tinyfl.wire import messages as wire
 from tinyfl_host import emulate
-from tinyfl_host.artifacts import Artifacts
 from tinyfl_host.boards import board
 from tinyfl_host.build import build_firmware
 from tinyfl_host.links import open_link
@@ -21,17 +20,15 @@ from tinyfl_host.node import Node
 
 pytestmark = pytest.mark.emulated
 KEY = bytes(range(32))
+OFFERS = wire.Feature.CODECS | wire.Feature.FEEDBACK | wire.Feature.PROXIMAL | wire.Feature.CLUSTERS
 IMAGE = image(members(1, 0)[0])
 
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The small model's firmware for an environment."""
-    folder = tmp_path_factory.mktemp("small")
-    (folder / "c").mkdir()
-    for name, text in MODEL.sources.items():
-        (folder / "c" / name).write_text(text)
-    return lambda env: build_firmware(Artifacts("small", folder, folder), env)
+    small = artifacts(tmp_path_factory.mktemp("small"))
+    return lambda env: build_firmware(small, env)
 
 
 def head(round: int) -> npt.NDArray[np.int16]:
@@ -57,7 +54,7 @@ def greet(emulator: emulate.Emulator, keys: bool = True) -> wire.Welcome:
 def test_a_reset_keeps_head_key_and_boots(build: Callable[[str], Path], env: str, tmp_path: Path) -> None:
     with emulate.boot(board(env), build(env), IMAGE, store=tmp_path / "store") as emulator:
         first = greet(emulator, keys=False)
-        assert (first.boot, first.round, first.features) == (1, 0, wire.Feature.STORE)
+        assert (first.boot, first.round, first.features) == (1, 0, OFFERS | wire.Feature.STORE)
         assert first.device != bytes(8)
         node = Node(open_link(emulator.link), MODEL.manifest)
         node.load(3, head(3), keep=True)
@@ -69,7 +66,7 @@ def test_a_reset_keeps_head_key_and_boots(build: Callable[[str], Path], env: str
             emulator.reset()
             again = greet(emulator)
             assert (again.boot, again.round, again.head_digest) == (boot, 4, digest(4))
-            assert again.device == first.device and again.features == wire.Feature.STORE | wire.Feature.AUTH
+            assert again.device == first.device and again.features == OFFERS | wire.Feature.STORE | wire.Feature.AUTH
     if env == "posix":  # the file outlives the process
         with emulate.boot(board(env), build(env), IMAGE, store=tmp_path / "store") as emulator:
             assert greet(emulator).boot == 4

@@ -9,18 +9,27 @@ import pytest
 from support_rounds import final, run, settings
 
 from tinyfl_host.ledger import Ledger
+from tinyfl_host.recipe import ClientSettings, ServerSettings, UpdateSettings
+from tinyfl_host.settings import Settings
 
-PLAN = settings(rounds=2)
+SPARSE = UpdateSettings(codec="int4", select="top", share=0.2, feedback=True, downlink="difference")
+POWER = ClientSettings("power", candidates=1.0)
+PLANS = {
+    "dense": settings(rounds=2),
+    "feedback": settings(rounds=3, local_only=False, update=SPARSE),
+    "adam": settings(rounds=4, local_only=False, fraction=0.75, server=ServerSettings("fedadam"), clients=POWER),
+    "momentum": settings(rounds=3, local_only=False, server=ServerSettings("fedavgm", aggregate="median")),
+}
 
 
-def statements(folder: Path) -> int:
+def statements(folder: Path, plan: Settings) -> int:
     """How many statements a whole run gives to its ledger, reading included."""
     count = [0]
-    traced(lambda: count.__setitem__(0, count[0] + 1), folder)
+    traced(lambda: count.__setitem__(0, count[0] + 1), folder, plan)
     return count[0]
 
 
-def traced(each: object, folder: Path) -> None:
+def traced(each: object, folder: Path, plan: Settings) -> None:
     """A run whose ledger calls ``each`` before every statement."""
     original = Ledger.__init__
 
@@ -30,12 +39,12 @@ def traced(each: object, folder: Path) -> None:
 
     Ledger.__init__ = traced_init  # type: ignore[method-assign]
     try:
-        run(folder, plan=PLAN)
+        run(folder, plan=plan)
     finally:
         Ledger.__init__ = original  # type: ignore[method-assign]
 
 
-def killed_at(number: int, folder: Path) -> int:
+def killed_at(number: int, folder: Path, plan: Settings) -> int:
     """A child that runs and kills itself before statement ``number``; its wait status."""
     child = os.fork()
     if child == 0:
@@ -47,19 +56,22 @@ def killed_at(number: int, folder: Path) -> int:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - this process ends here
-        traced(countdown, folder)
+        traced(countdown, folder, plan)
         os._exit(0)
     return os.waitpid(child, 0)[1]
 
 
 @pytest.mark.slow
-def test_a_host_that_is_killed_between_any_two_writes_resumes_to_the_same_weights(tmp_path: Path) -> None:
-    count = statements(tmp_path / "whole")
+@pytest.mark.parametrize("name", PLANS)
+def test_a_host_that_is_killed_between_any_two_writes_resumes_to_the_same_weights(tmp_path: Path, name: str) -> None:
+    """With error feedback the boards are new after that, and have lost what their updates left out."""
+    plan = PLANS[name]
+    count = statements(tmp_path / "whole", plan)
     expected = final(tmp_path / "whole")
     assert count > 40
     for number in range(1, count + 1):
         folder = tmp_path / str(number)
-        assert os.WIFSIGNALED(killed_at(number, folder))
-        outcome = run(folder, plan=PLAN, resume=True)
-        assert outcome.done is not None and outcome.done.rounds == 2
+        assert os.WIFSIGNALED(killed_at(number, folder, plan))
+        outcome = run(folder, plan=plan, resume=True)
+        assert outcome.done is not None and outcome.done.rounds == plan.rounds
         assert final(folder) == expected, number

@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 import pytest
+from support_messages import plain
 from support_rounds import TwinFleet, contents, final, members, run, settings, twin
 from support_session import CBoard, FaultyLink, build_session
 
@@ -51,10 +52,10 @@ def answer(board: TwinBoard, request: object, boot: int) -> wire.Message:
             values = {**vars(board.hello()), "chunk": 512, "window": 1100, "boot": boot, "features": 1}
             return wire.Welcome(**values)
         case wire.Head():
-            board.load(request.round, request.weights)
+            board.load(request.round, plain(request.weights))
             return wire.Done()
-        case wire.Train(r, seed, index, epochs, rate, shift, weights):
-            return board.train(r, seed, index, epochs, rate, shift, weights)
+        case wire.Train(r, seed, index, _, epochs, rate, shift, _, _, _, weights):
+            return board.train(r, seed, index, epochs, rate, shift, plain(weights))
         case wire.Collect():
             return board.collect(request.round, request.shift, request.seed)
         case wire.Evaluate():

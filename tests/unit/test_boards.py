@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tinyfl.errors import ConfigError, ToolError, UsageError
-from tinyfl_host import boards, build
+from tinyfl_host import boards, build, fit
 from tinyfl_host.emulate import flat_image
 
 ENVS = ["qemu-m4", "qemu-m3", "qemu-m0", "qemu-m55", "microbit", "posix"]
@@ -62,10 +62,30 @@ def test_an_installed_wheel_says_that_it_has_no_firmware(tmp_path: Path, monkeyp
 
 def test_the_linker_s_overflow_becomes_regions() -> None:
     output = "ld: region `RAM' overflowed by 1220 bytes\nld: region `FLASH' overflowed by 7 bytes\ncollect2: error"
-    error = build._failure(boards.board("microbit"), "node", output)
-    assert isinstance(error, build.FitError)
-    assert error.regions == (build.Region("FLASH", 0x3DC00, 7), build.Region("RAM", 16384, 1220))
-    assert "RAM needs 17604 bytes of 16384 (1220 too many)" in error.message
+    spec = boards.board("microbit")
+    regions = build.overflows(spec, output)
+    assert regions == (fit.Region("FLASH", 0x3DC00, 7), fit.Region("RAM", 16384, 1220))
+    error = fit.misfit(SMALL, spec, "node", regions)
+    assert "RAM needs 17,604 of 16,384 bytes (1,220 too many)" in error.message and error.exit_code == 8
+
+
+SMALL = {"constants_bytes": 9, "arena_bytes": 9, "optimise": "balanced", "head": {"trainable": False}}
+
+
+def test_what_cannot_fit_is_refused_before_the_build_with_a_way_out() -> None:
+    spec = boards.board("microbit")
+    fit.require_fit(SMALL, spec, "node")
+    fit.require_fit({**SMALL, "arena_bytes": 10**9}, boards.board("posix"), "node")
+    large = {**SMALL, "constants_bytes": (spec.flash or 0) + 5, "arena_bytes": spec.ram or 0}
+    assert fit.shortage(large, spec).keys() == {"flash", "ram"} and fit.shortage(large, spec)["ram"] >= (
+        spec.stack or 0
+    )
+    with pytest.raises(fit.FitError, match=r"does not fit microbit: FLASH needs at least .*; RAM needs") as caught:
+        fit.require_fit(large, spec, "node")
+    assert "--optimise size, or a larger board (qemu-m4" in caught.value.hint
+    with pytest.raises(fit.FitError) as caught:
+        fit.require_fit({**large, "optimise": "size", "constants_bytes": 10**9}, spec, "node")
+    assert "--optimise" not in caught.value.hint and "a smaller model" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -77,7 +97,7 @@ def test_the_linker_s_overflow_becomes_regions() -> None:
     ],
 )
 def test_a_failure_says_what_to_do(output: str, message: str) -> None:
-    error = build._failure(boards.board("microbit"), "node", output)
+    error = build._failure(boards.board("microbit"), output)
     assert type(error) is ToolError and message in error.message
 
 

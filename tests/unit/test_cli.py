@@ -113,7 +113,7 @@ def test_the_version(capsys: Out) -> None:
         (["rum"], "error: no command 'rum'", "did you mean run?"),
         (["--hepl"], "error: no such option", "did you mean --help?"),
         (["compile"], "error: missing argument 'MODEL'", "tinyfl compile --help shows how"),
-        (["compile", "a", "--jsn"], "error: no such option", "did you mean --json?"),
+        (["compile", "a", "--jsno"], "error: no such option", "did you mean --json?"),
         (["compile", "a", "b"], "error: got unexpected extra argument", "tinyfl compile --help"),
         (["run", "models/har", "--boards", "six"], "error: invalid value for '--boards'", "tinyfl run --help"),
         (["frobnicate"], "error: no command 'frobnicate'", "tinyfl --help shows how"),

@@ -11,42 +11,10 @@ from typing import Any
 
 import pytest
 
-from tinyfl_host.cli.main import main
-
 HAR = Path(__file__).resolve().parents[2] / "models" / "har"
 pytestmark = pytest.mark.skipif(
     __import__("importlib.util").util.find_spec("seglearn") is None, reason="HAR's data: pip install seglearn"
 )
-
-
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A build folder with HAR compiled."""
-    folder = tmp_path_factory.mktemp("build")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TINYFL_BUILD", str(folder))
-        assert main(["compile", str(HAR)]) == 0
-    return folder
-
-
-@pytest.fixture
-def tinyfl(compiled: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
-    """Calls the CLI with a build folder of its own: (exit code, stdout, stderr)."""
-    build = tmp_path / "build"
-    build.mkdir()
-    (build / "har").mkdir()
-    for path in compiled.glob("har/*"):
-        (build / "har" / path.name).symlink_to(path)
-    monkeypatch.setenv("TINYFL_BUILD", str(build))
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: Any) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = main([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 Call = Callable[..., tuple[int, str, str]]
@@ -78,6 +46,18 @@ def test_the_table_fits_80_columns_and_progress_goes_to_stderr(tinyfl: Call) -> 
     assert "round 1/1: clients" in err and "round 1/1" not in out
 
 
+@pytest.mark.slow
+def test_a_run_of_many_boards_stays_readable(tinyfl: Call) -> None:
+    code, out, err = tinyfl("run", HAR, "--on", "sim:120", "--rounds", 2, "--epochs", 1)
+    assert code == 0 and max(len(line) for line in out.splitlines() if not line.startswith(("run ", "head "))) <= 80
+    assert len(out.splitlines()) < 25 and len(err.splitlines()) < 12
+    assert "120 boards share the samples of 6 users, 20 boards those of each" in err
+    assert "what each learns alone is left out (--local-only asks for it)" in err
+    assert "120 boards in this process: " in err and "a round (median)" in out
+    code, out, _ = tinyfl("evaluate", HAR, "--on", "sim:120", "--run", "0001")
+    assert code == 0 and len(out.splitlines()) < 10 and "never-seen users" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message", "hint"),
     [
@@ -86,7 +66,9 @@ def test_the_table_fits_80_columns_and_progress_goes_to_stderr(tinyfl: Call) -> 
         (["--on", "twin", "--draw", 99], 2, "draw 99 does not exist", "--draw 0 to 14"),
         (["--on", "twin", "--fleet", "f.toml"], 2, "--on and --fleet", "one of them"),
         (["--on", "emu:qemu-m5"], 2, "no environment 'qemu-m5'", "did you mean"),
-        (["--on", "serial:/dev/ttyACM0"], 2, "a run boots emu:ENV, posix or twin", "--fleet fleet.toml"),
+        (["--on", "serial:/dev/ttyACM0"], 2, "a run boots emu:ENV, posix, sim:N or twin", "--fleet fleet.toml"),
+        (["--on", "sim:none"], 2, "--on sim:none: expected sim:1 to sim:1000000", "a board for each user"),
+        (["--on", "sim:9", "--boards", 3], 2, "--on sim:9 and --boards 3 both say how many", "one of them"),
         (["--on", "twin", "--fraction", 2], 2, "fraction = 2.0, expected", "--help"),
         (["--on", "twin", "--quorum", "some"], 2, "neither a count (3) nor a fraction (0.5)", "--help"),
         (["--on", "twin", "--quorum", 5], 2, "a quorum of 5 boards, 4 train", "ask for fewer"),
@@ -150,7 +132,11 @@ ARGUMENTS = [
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 130, marks=pytest.mark.slow), (signal.SIGKILL, -9)],
+    [
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 130, marks=pytest.mark.slow),
+        (signal.SIGKILL, -9),
+    ],
 )
 def test_a_run_that_is_interrupted_resumes_to_the_same_head(tinyfl: Call, number: int, code: int) -> None:
     """The signal comes in the middle of round 3."""

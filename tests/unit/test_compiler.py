@@ -1,15 +1,18 @@
 """Compiling: the same text every time, the manifest, the arena plan, the split and the head's constants."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from support_tflite import Op, T, small_classifier, write_tflite
 
 from tinyfl.compiler import compile_model, read_tflite
-from tinyfl.compiler.plan import plan_arena
+from tinyfl.compiler.plan import Plan, plan_arena
 from tinyfl.errors import DataError, ModelError
 from tinyfl.graph import Graph
 from tinyfl.reference import embed, quantize_input, run, run_layers
@@ -28,6 +31,31 @@ def test_sources_and_manifest_are_the_same_in_another_process() -> None:
     )
     other = subprocess.run([sys.executable, "-c", script], input=SMALL, capture_output=True, check=True, timeout=60)
     assert other.stdout.decode() == json.dumps([first.manifest, first.sources]) + "\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["models/har/har", "../shared/models/kws_ref_model", "../shared/models/ad01_int8"])
+def test_whole_models_compile_to_the_same_text_whatever_the_hash_seed(name: str) -> None:
+    path = Path(__file__).parents[2] / f"{name}.tflite"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not in this checkout")
+    script = (
+        "import sys, json; from pathlib import Path; from tinyfl.compiler import compile_model\n"
+        "data = Path(sys.argv[1]).read_bytes()\n"
+        "for goal in ('speed', 'size', 'balanced'):\n"
+        "    m = compile_model(data, 'm', None, goal); print(json.dumps([m.manifest, m.sources]))"
+    )
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", script, str(path)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(texts) == 1 and len(texts.pop()) > 1000
 
 
 def test_manifest_tells_what_the_board_needs() -> None:
@@ -140,7 +168,40 @@ def test_plan_keeps_every_value_until_its_last_reader(data: bytes) -> None:
 
 def test_add_and_softmax_run_in_place() -> None:
     plan = plan_arena(read_tflite(residual(), "m"))
-    assert plan.arena_bytes == 3 * 16
+    assert plan.arena_bytes == 2 * 16  # over the input too, once its last reader has run
+
+
+def one(builtin: str, shape: tuple[int, ...], out: tuple[int, ...], options: dict[str, Any], *more: T) -> Plan:
+    """The plan of a model of one operator."""
+    tensors = [T(shape, [0.5]), *more, T(out, [0.5])]
+    inputs, last = list(range(1 + len(more))), 1 + len(more)
+    return plan_arena(read_tflite(write_tflite(tensors, [Op(builtin, inputs, [last], options)], [0], [last]), "m"))
+
+
+POOL = {"FilterHeight": 2, "FilterWidth": 2, "StrideH": 2, "StrideW": 2, "Padding": 0, "FusedActivationFunction": 0}
+
+
+@pytest.mark.parametrize("builtin", ["AVERAGE_POOL_2D", "MAX_POOL_2D"])
+def test_pools_run_in_place(builtin: str) -> None:
+    assert one(builtin, (1, 8, 8, 4), (1, 4, 4, 4), POOL).arena_bytes == 256
+    every = {
+        **POOL,
+        "FilterHeight": 3,
+        "FilterWidth": 3,
+        "StrideH": 1,
+        "StrideW": 1,
+    }  # needs a row and a pixel behind it
+    assert one(builtin, (1, 8, 8, 4), (1, 8, 8, 4), every).arena_bytes == 256 + 8 * 4 + 4
+
+
+def test_mean_and_pad_share_bytes() -> None:
+    axes = T((2,), data=[1, 2], type="int32")
+    assert one("MEAN", (1, 8, 8, 4), (1, 4), {"KeepDims": False}, axes).arena_bytes == 256
+    around = T((4, 2), data=[[0, 0], [1, 1], [1, 1], [0, 0]], type="int32")
+    plan = one("PAD", (1, 8, 8, 4), (1, 10, 10, 4), {}, around)
+    assert plan.arena_bytes == 400
+    ahead = (8 * 10 + 8 - 63) * 4  # of the last pixel's new place; and it must not be copied onto itself
+    assert sorted(plan.offsets.values()) == [0, ahead + 4]
 
 
 def test_quantize_input_rounds_half_away_from_zero_and_clips() -> None:

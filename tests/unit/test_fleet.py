@@ -1,13 +1,14 @@
 """fleet.toml, the boards of a recipe, and the settings of a run: what is legal, and what is said of the rest."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from tinyfl.errors import ConfigError, UsageError
 from tinyfl_host.fleet import Member, read_fleet
+from tinyfl_host.parts import recipe_members
 from tinyfl_host.recipe import Recipe, RunSettings, UserSettings
-from tinyfl_host.scenario import recipe_members
 from tinyfl_host.settings import resettle, settle
 
 GOOD = """
@@ -39,6 +40,7 @@ def test_a_fleet_file_names_its_boards(tmp_path: Path) -> None:
     kitchen, hall, lab = fleet(tmp_path, GOOD)
     assert kitchen == Member("kitchen", 0, "emu:qemu-m4", "7") and kitchen.env == "qemu-m4" and kitchen.needs_data
     assert (hall.index, hall.role, hall.trains, hall.env, hall.needs_data) == (1, "unseen", False, None, False)
+    assert fleet(tmp_path, GOOD.replace('user = "7"', 'user = "7"\nrate = 960', 1))[0].rate == 960.0
     assert (lab.env, lab.data) == ("posix", str(tmp_path / "lab.bin"))
 
 
@@ -48,6 +50,10 @@ def test_a_fleet_file_names_its_boards(tmp_path: Path) -> None:
         ('link = "posix"', 'lnk = "posix"', "board 3: unknown key: lnk", "did you mean link?"),
         ('[[board]]\nname = "lab"', '[[bord]]\nname = "lab"', "unknown section: bord", "did you mean board?"),
         ('role = "unseen"', 'role = "client"\nuser = 5', "board 2: user = 5, expected a text", "write user"),
+        ('role = "unseen"', "rate = -1", "board 2: rate = -1", "bytes a second"),
+        ('role = "unseen"', "rate = nan", "board 2: rate = nan", "bytes a second"),
+        ('role = "unseen"', 'rate = "fast"', "board 2: rate = 'fast'", "bytes a second"),
+        ('role = "unseen"', "rate = true", "board 2: rate = True", "bytes a second"),
         ('role = "unseen"', 'role = "boss"', "board 2: role = 'boss'", "client or unseen"),
         ('name = "hall"', 'name = "kitchen"', "two boards are named 'kitchen'", "once"),
         ('name = "hall"', 'name = "a name of seventeen"', "at most 16", "shorten"),
@@ -123,8 +129,13 @@ def test_an_option_wins_over_the_recipe_and_the_recipe_over_the_default() -> Non
 
 
 def test_resuming_with_other_settings_names_both() -> None:
-    kept = settle(recipe(), "twin", 6, {}).__dict__
+    kept = dataclasses.asdict(settle(recipe(), "twin", 6, {}))
     assert resettle(kept, {"rounds": None, "rate": 0.5}, "0001").rate == 0.5
     assert resettle(kept, {"quorum": 1, "deadline": 5.0}, "0001").quorum == 1
     with pytest.raises(UsageError, match=r"run 0001 was started with rounds = 20, now rounds = 9"):
         resettle(kept, {"rounds": 9}, "0001")
+    with pytest.raises(UsageError, match=r"run 0001 was started with codec = int8, now codec = sign"):
+        resettle(kept, {"codec": "sign"}, "0001")
+    del kept["update"]["entropy"]
+    with pytest.raises(ConfigError, match=r"settings of another version: entropy"):
+        resettle(kept, {}, "0001")

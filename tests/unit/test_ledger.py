@@ -34,7 +34,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     with Ledger(tmp_path / "0001", write=False) as ledger:
         assert [r.round for r in ledger.rounds()] == [0, 1]
         last = ledger.last_round()
-        assert last is not None and last.master.tolist() == (MASTER + 1).tolist() and last.selected == ("b0", "b1")
+        assert last is not None and last.masters.tolist() == [(MASTER + 1).tolist()] and last.selected == ("b0", "b1")
         [(number, read)] = ledger.updates(1)
         assert number == 1 and read.deltas.tolist() == [-2, -1, 0, 1, 2]
         assert (read.samples, read.bytes_down, read.embed_instructions, read.step_instructions) == (20, 70, 400, None)
@@ -118,7 +118,7 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "0001" / FILE) as db:
         db.execute("UPDATE run SET version = 99")
     db.close()
-    with pytest.raises(ConfigError, match="version 99, expected 2"):
+    with pytest.raises(ConfigError, match="version 99, expected 3"):
         Ledger(tmp_path / "0001")
 
 
@@ -138,3 +138,16 @@ os.kill(os.getpid(), signal.SIGKILL)
     with Ledger(tmp_path / "0001") as ledger:
         assert [r.round for r in ledger.rounds()] == [0, 1]
         ledger.commit(RoundRow(2, np.ones(3, np.int32)), [], [], [])
+
+
+def test_a_ledger_comes_whole_even_where_one_was_killed_while_it_was_made(tmp_path: Path) -> None:
+    for name in (".ledger.sqlite", ".ledger.sqlite-wal", ".ledger.sqlite-journal"):
+        (tmp_path / name).write_bytes(b"torn" * 999)
+    with Ledger.create(tmp_path / "runs", {"recipe": "r"}, {"rounds": 3}, [], at=tmp_path) as ledger:
+        assert ledger.folder == tmp_path and ledger.settings() == {"rounds": 3}
+    assert {path.name for path in tmp_path.iterdir()} <= {
+        "ledger.sqlite",
+        "lock",
+        "ledger.sqlite-wal",
+        "ledger.sqlite-shm",
+    }

@@ -101,6 +101,7 @@ def test_conv_options_are_checked(options: dict[str, int], text: str) -> None:
         (1, {"data": None}, "activation 't1' is int8 (3, 2, 2, 2), expected int8 with a batch of 1"),
         (1, {"data": np.ones(23)}, "holds 23 values"),
         (2, {"shape": (4,), "data": np.zeros(4)}, "bias of shape"),
+        (2, {"data": np.full(3, 2**31 - 1000)}, "may leave 32 bits"),
         (3, {"shape": (1, 5, 5, 4)}, "3 filters for 4 output channels"),
     ],
 )

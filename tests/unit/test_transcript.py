@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support_messages import head
 
 from tinyfl.wire import messages as wire
 from tinyfl.wire.frame import Frame, encode_frame, kind_byte
@@ -61,10 +62,10 @@ def test_keys_are_never_shown() -> None:
 
 def test_a_message_of_several_frames_is_shown_whole() -> None:
     session = Session(7, window=9999)
-    session.request(wire.Head.TYPE, wire.Head(5, 1, np.arange(200).astype(np.int16)).pack(), 0.0)
+    session.request(wire.Head.TYPE, head(5, 1, np.arange(200).astype(np.int16)).pack(), 0.0)
     lines = Transcript().feed(True, session.send(0.0) + b"noise\0")
     assert [line.split()[1] for line in lines[:3]] == ["OPEN", "DATA", "DATA"]
-    assert lines[3].endswith("HEAD round=5 keep=1 weights=200:[0 1 2 3 4 5 ...]")
+    assert lines[3].endswith("HEAD round=5 keep=1 taken=0 coding=0 weights=400:[0 0 1 0 2 0 ...]")
     assert lines[4] == "> 1 pieces that are no frames"
 
 

@@ -9,7 +9,7 @@ from tinyfl.errors import BoardError, DataError
 from tinyfl.reference import embed
 from tinyfl.reference.board import TwinBoard
 from tinyfl.reference.head import aggregate, broadcast, fleet_shift, to_wire
-from tinyfl.wire.messages import Status
+from tinyfl.wire.messages import Feature, Status
 
 RNG = np.random.default_rng(4)
 X = RNG.integers(-128, 128, (60, 10, 1, 3)).astype(np.int8)
@@ -30,9 +30,10 @@ def initial() -> np.ndarray:
 
 def test_welcome_says_who_it_is() -> None:
     welcome = twin().hello()
+    features = Feature.FEEDBACK | Feature.CODECS | Feature.PROXIMAL | Feature.CLUSTERS
     assert (welcome.name, welcome.model, welcome.input_bytes, welcome.output_bytes) == ("t", bytes(range(16)), 30, 5)
     assert (welcome.head_features, welcome.head_classes, welcome.train_samples, welcome.test_samples) == (12, 5, 40, 20)
-    assert (welcome.features, len(welcome.device), len(welcome.pack())) == (0, 8, 128)
+    assert (welcome.features, len(welcome.device), len(welcome.pack())) == (features, 8, 128)
     assert welcome.device == twin().hello().device
 
 
@@ -46,8 +47,9 @@ def test_training_learns_and_delta_is_what_it_learnt() -> None:
     assert (trained.samples, trained.steps, trained.embeddings) == (40, 800, 40)
     shift = fleet_shift([trained.max_delta])
     delta = board.collect(1, shift, 5)
-    assert 63 < np.abs(delta.deltas).max() <= 127  # the shift leaves no bit unused
-    master = aggregate(initial().astype(np.int64) << 16, [delta.deltas], [delta.samples], shift)
+    deltas = delta.deltas.view(np.int8)
+    assert 63 < np.abs(deltas.astype(int)).max() <= 127  # the shift leaves no bit unused
+    master = aggregate(initial().astype(np.int64) << 16, [deltas], [delta.samples], shift)
     assert np.abs(broadcast(master).astype(int) - board.pull()).max() <= (1 << shift >> 16) + 1
 
 

@@ -48,7 +48,7 @@ def test_the_schema_hash_is_over_meaning(generator: ModuleType) -> None:
     )
     assert generator.schema_hash(prose) == wire.SCHEMA
     changes = [copy.deepcopy(spec) for _ in range(5)]
-    changes[0]["message"]["TRAIN"]["fields"][3][1] = "u32"
+    changes[0]["message"]["TRAIN"]["fields"][4][1] = "u32"
     changes[1]["message"]["TRAIN"]["fields"].reverse()
     changes[2]["status"]["ERROR_LINK"]["code"] = -99
     changes[3]["frame"]["kinds"]["LOG"]["code"] = 9
@@ -98,10 +98,11 @@ def test_bodies_are_taken_or_refused(type: int, body: bytes) -> None:
         wire.Evaluate(256, 0),
         wire.Evaluate(-1, 0),
         wire.Evaluate("0", 0),  # type: ignore[arg-type]
-        wire.Head(1, 0, np.array([40000])),
-        wire.Head(1, 0, np.array([0.5])),  # type: ignore[arg-type]
-        wire.Head(1, 0, np.zeros((2, 2), np.int16)),
-        wire.Head(2**32, 0, np.zeros(2, np.int16)),
+        wire.Weights(1, np.array([40000])),
+        wire.Weights(1, np.array([0.5])),  # type: ignore[arg-type]
+        wire.Weights(1, np.zeros((2, 2), np.int16)),
+        wire.Weights(2**32, np.zeros(2, np.int16)),
+        wire.Delta(1, 0, np.array([256])),
         wire.Enrol(b"key"),
         wire.Enrol(bytes(33)),
         wire.Enrol(bytes(31)),

@@ -1,0 +1,112 @@
+/* Updates on the host: each case on stdin is 7 u32 (weights, feedback, seed, stream, count, shift, codec), deltas int32,
+   residuals int32, a bit for each weight that is held. To stdout go whether there is such an update, and if so max |v|,
+   mean |v|, bytes of the payload, the payload, each weight that learns and its residual from then on; then the same of a
+   head that is loaded: see `load_case`. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "broadcast.h"
+#include "codec.h"
+#include "fixed.h"
+
+enum { WEIGHTS, FEEDBACK, SEED, STREAM, COUNT, SHIFT, CODEC, WORDS };
+
+/* Exactly as large as it must be, so that the sanitizer sees what leaves it. */
+static void *take(size_t size)
+{
+    void *data = malloc(size > 0u ? size : 1u);
+
+    if (data == NULL || fread(data, 1, size, stdin) != size) {
+        exit(1);
+    }
+    return data;
+}
+
+static void give(const void *data, size_t size)
+{
+    if (fwrite(data, 1, size, stdout) != size) {
+        exit(1);
+    }
+}
+
+static void give_word(uint32_t word)
+{
+    give(&word, sizeof word);
+}
+
+static void encode(const struct tfl_head *head, const struct tfl_update *update, uint32_t weights)
+{
+    uint32_t room = weights + (weights + 7u) / 8u + 1u, largest, mean, size;
+    uint8_t *payload = malloc(room);
+    struct tfl_walk walk;
+
+    tfl_codec_measure(head, update->feedback, &largest, &mean);
+    size = tfl_codec_encode(head, update, payload);
+    give_word(largest);
+    give_word(mean);
+    give_word(size);
+    give(payload, size);
+    tfl_walk_start(&walk, head, update);
+    while (tfl_walk_next(&walk)) {
+        give_word(walk.at);
+        give_word((uint32_t)tfl_walk_rest(&walk));
+    }
+    free(payload);
+}
+
+static void update_case(const uint32_t *word)
+{
+    struct tfl_head_format format = {.features = (uint16_t)(word[WEIGHTS] - 1u), .classes = 1};
+    uint32_t weights = word[WEIGHTS];
+    struct tfl_head head = {.format = &format};
+    struct tfl_update update = {.round = 1,
+                                .seed = word[SEED],
+                                .stream = word[STREAM],
+                                .count = (uint16_t)word[COUNT],
+                                .shift = (uint8_t)word[SHIFT],
+                                .codec = (uint8_t)word[CODEC],
+                                .feedback = (uint8_t)word[FEEDBACK]};
+    uint8_t *held;
+    int status;
+
+    head.master = take(4u * weights);
+    head.residual = take(4u * weights);
+    head.broadcast = calloc(weights, sizeof *head.broadcast);
+    format.held = held = take((weights + 7u) / 8u);
+    weights = tfl_head_free(&format);
+    status = tfl_codec_check(&update, weights);
+    give_word((uint32_t)status);
+    if (status == 0) {
+        encode(&head, &update, weights);
+    }
+    free(head.master), free(head.residual), free(head.broadcast), free(held);
+}
+
+/* weights, 2, bytes, coding, 0, 0, 0: broadcast weights int16, then the coded ones: status, what the head has then. */
+static void load_case(const uint32_t *word)
+{
+    struct tfl_head_format format = {.features = (uint16_t)(word[WEIGHTS] - 1u), .classes = 1};
+    struct tfl_head head = {.format = &format};
+    uint8_t *coded;
+
+    head.broadcast = take(2u * word[WEIGHTS]);
+    head.master = calloc(word[WEIGHTS], sizeof *head.master);
+    coded = take(word[SEED]);
+    give_word((uint32_t)tfl_broadcast_load(&head, word[STREAM], coded, word[SEED]));
+    give(head.broadcast, 2u * word[WEIGHTS]);
+    free(head.broadcast), free(head.master), free(coded);
+}
+
+int main(void)
+{
+    uint32_t word[WORDS];
+
+    while (fread(word, sizeof word, 1, stdin) == 1) {
+        if (word[FEEDBACK] == 2u) {
+            load_case(word);
+        } else {
+            update_case(word);
+        }
+    }
+    return 0;
+}
