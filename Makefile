@@ -1,6 +1,9 @@
 # make demo    six emulated boards learn together (installs what is missing first)
 # make test    all tests; make test-fast those without emulator and TensorFlow
 # make fuzz    the fuzzers, longer (MINUTES=5 each); make sizes  flash and RAM of the firmware
+# make budgets what inference costs, into tests/budgets.toml
+# make costs   what the compiler expects of layers, into tinyfl/compiler/cost.toml
+# make methods learning methods compared, into docs/METHODS.md: what was run is kept in build/methods
 # make setup   only install what is missing; silent when nothing is
 
 PY = .venv/bin/python
@@ -11,7 +14,7 @@ MINUTES ?= 5
 SETUP ?= sh tools/setup.sh
 export PYTHON
 
-.PHONY: setup setup-dev demo test test-fast fuzz sizes lint clean
+.PHONY: setup setup-dev demo test test-fast fuzz sizes budgets costs methods lint clean
 
 setup:
 	@$(SETUP) demo
@@ -35,6 +38,15 @@ fuzz: setup-dev
 
 sizes: setup
 	@$(PY) tools/sizes.py
+
+budgets: setup
+	@$(PY) tools/budgets.py
+
+costs: setup
+	@$(PY) tools/costs.py
+
+methods: setup
+	@$(PY) tools/bench/methods.py --write
 
 lint: setup-dev
 	$(PYTEST) tests/unit/test_lint.py
