@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,45 +29,63 @@ FIRMWARE = ROOT / "firmware"
 def build_board(compiler: str, model: CompiledModel, folder: Path, extra: Iterable[str] = ()) -> Path:
     """The firmware of a board as a process; skips where the compiler is not installed.
 
-    Built once for all tests and runs that want the same: build/tests/<hash of what goes in>; linked into ``folder``.
+    Built once for all tests and runs that want the same, and the core once for all models: build/tests/<hash of what
+    goes in>; linked into ``folder``.
     """
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
     folder.mkdir(parents=True, exist_ok=True)
-    flags = [compiler, *FLAGS, *SANITIZE, *extra, "-D_POSIX_C_SOURCE=200809L"]
-    kept = ROOT / "build/tests" / _digest(flags, model)
-    kept.mkdir(parents=True, exist_ok=True)
-    with (kept / "lock").open("w") as lock:
+    extra = list(extra)
+    flags = [compiler, *FLAGS, *SANITIZE, "-D_POSIX_C_SOURCE=200809L", "-I", str(FIRMWARE / "include")]
+    flags += [flag for flag in extra if flag.startswith("-D")]
+    core = _kept(_digest(flags, {}), "core.a", lambda made: _compile_core(flags, made))
+    own = _digest([*flags, *extra], model.sources)
+    program = _kept(own, "firmware", lambda made: _link([*flags, *extra], model, core, made))
+    (folder / "firmware").unlink(missing_ok=True)
+    return Path(shutil.copy(program, folder / "firmware"))
+
+
+def _kept(digest: str, name: str, make: Callable[[Path], None]) -> Path:
+    """The file of this name in the folder of this hash, made where it is missing: by one process, and whole."""
+    folder = ROOT / "build/tests" / digest
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (kept / "firmware").exists():
-            _compile(flags, model, kept)
-    program = folder / "firmware"
-    program.unlink(missing_ok=True)
-    shutil.copy(kept / "firmware", program)
-    return program
+        if not (folder / name).exists():
+            make(folder / f"new.{name}")
+            (folder / f"new.{name}").rename(folder / name)
+    return folder / name
 
 
-def _digest(flags: list[str], model: CompiledModel) -> str:
+def _digest(flags: list[str], sources: Mapping[str, str]) -> str:
     digest = hashlib.sha256(repr(flags).encode())
     for path in sorted(p for p in FIRMWARE.rglob("*") if p.suffix in (".c", ".h")):
         digest.update(path.name.encode() + path.read_bytes())
-    for name, text in sorted(model.sources.items()):
+    for name, text in sorted(sources.items()):
         digest.update(name.encode() + text.encode())
     return digest.hexdigest()[:16]
 
 
-def _compile(flags: list[str], model: CompiledModel, folder: Path) -> None:
+def _compile_core(flags: list[str], made: Path) -> None:
+    """Everything but the model, the port and main()."""
+    includes = [flag for flag in monocypher(flags[0]) if flag.startswith("-")]
+    sources = [path for part in ("core", "core/ops") for path in sorted((FIRMWARE / part).glob("*.c"))]
+    for path in sources:
+        _run([*flags, *includes, "-c", str(path), "-o", str(made.parent / f"{path.stem}.o")])
+    _run(["ar", "rcs", str(made), *(str(made.parent / f"{path.stem}.o") for path in sources)])
+
+
+def _link(flags: list[str], model: CompiledModel, core: Path, made: Path) -> None:
     for name, text in model.sources.items():
-        (folder / name).write_text(text)
-    parts = ("core", "core/ops", "ports/posix")
-    sources = [str(p) for part in parts for p in sorted((FIRMWARE / part).glob("*.c"))]
-    sources += [str(FIRMWARE / "app/main.c"), str(folder / "model.c")]
-    includes = ["-I", str(FIRMWARE / "include"), "-I", str(folder)]
-    made = folder / "firmware.new"
-    command = [*flags, *includes, *sources, *monocypher(flags[0]), "-o", str(made)]
-    built = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert built.returncode == 0, built.stderr
-    made.rename(folder / "firmware")
+        (made.parent / name).write_text(text)
+    sources = [*sorted((FIRMWARE / "ports/posix").glob("*.c")), FIRMWARE / "app/main.c", made.parent / "model.c"]
+    objects = [str(core), *monocypher(flags[0])]
+    _run([*flags, "-I", str(made.parent), *map(str, sources), *objects, "-o", str(made)])
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 class Conversation:

@@ -34,6 +34,8 @@ from tinyfl.wire.messages import Delta, Done, Error, Feature, Status, Trained
 from tinyfl_host.events import BoardDropped
 from tinyfl_host.recipe import UpdateSettings
 
+pytestmark = pytest.mark.slow
+
 RATE = rate(0.5, head_format().r2, head_format().fw)
 CODECS = [
     Codec(level, selection, entropy, 13 * (selection != "all"), True)

@@ -39,6 +39,7 @@ def test_model_is_bit_exact(name: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(got, expected, compiler)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["kws", "har"])
 def test_backbone_leaves_the_embedding_for_the_head(name: str, tmp_path: Path) -> None:
     data, _ = read(name)

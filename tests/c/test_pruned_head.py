@@ -27,6 +27,8 @@ from tinyfl_host.links import open_link
 from tinyfl_host.node import Node
 from tinyfl_host.recipe import UpdateSettings
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(14)
 X = RNG.integers(-128, 128, (60, 10, 1, 3)).astype(np.int8)
 Y = RNG.integers(0, 5, 60).astype(np.uint8)

@@ -97,6 +97,7 @@ def large() -> CompiledModel:
     return compile_model(small_classifier(features=64, classes=10), "large", x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [MODEL, large()], ids=["one frame", "many frames"])
 def test_bytes_are_those_of_a_line_to_a_process(tmp_path: Path, model: CompiledModel) -> None:
     x, y = RANDOM.integers(-128, 128, (30, 10, 1, 3)).astype(np.int8), RANDOM.integers(0, 5, 30)

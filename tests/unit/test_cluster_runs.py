@@ -23,6 +23,8 @@ from tinyfl_host.report import read_summary
 from tinyfl_host.serving import check
 from tinyfl_host.traffic import Traffic
 
+pytestmark = pytest.mark.slow
+
 BOARDS, UNSEEN = 9, 3
 
 

@@ -20,6 +20,8 @@ from tinyfl_host.recipe import PersonalSettings
 from tinyfl_host.report import read_summary
 from tinyfl_host.traffic import Traffic
 
+pytestmark = pytest.mark.slow
+
 Data = tuple[Any, Any, Any, Any]
 
 
