@@ -210,6 +210,7 @@ def test_a_clean_line_carries_nothing_twice(library: ctypes.CDLL) -> None:
     assert host.now < 100.1
 
 
+@pytest.mark.slow
 def test_writes_are_few(tmp_path: Path) -> None:
     """A frame goes to the port in pieces of up to 256 bytes, however many zeros it holds."""
     library = build_session(tmp_path)

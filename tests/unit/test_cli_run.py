@@ -85,6 +85,7 @@ def test_mistakes_are_named(tinyfl: Call, arguments: list[Any], code: int, messa
     assert hint in err.split("hint:")[1]
 
 
+@pytest.mark.slow
 def test_the_environment_sets_what_no_option_does(tinyfl: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYFL_RUN_ROUNDS", "1")
     monkeypatch.setenv("TINYFL_RUN_EPOCHS", "3")
@@ -164,6 +165,7 @@ def test_a_run_that_is_interrupted_resumes_to_the_same_head(tinyfl: Call, number
     assert over == 2 and "run 0001 is over" in err
 
 
+@pytest.mark.slow
 def test_another_model_is_refused_naming_both(tinyfl: Call, tmp_path: Path) -> None:
     import sqlite3
 
