@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -66,6 +66,16 @@ def kernels(compiler: str) -> tuple[Path, ...]:
         objects.append(folder / f"{source.stem}.o")
         compile_c(compiler, "-c", str(source), "-o", str(objects[-1]))
     return tuple(objects)
+
+
+def build_probe(compiler: str, folder: Path, name: str, core: Iterable[str], *more: str) -> Path:
+    """tests/c/<name>_probe.c with these files of core as a program; skips where the compiler is not installed."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    sources = [ROOT / f"tests/c/{name}_probe.c", *(ROOT / f"firmware/core/{part}.c" for part in core)]
+    program = folder / "probe"
+    compile_c(compiler, "-I", str(ROOT / "firmware/core"), *map(str, sources), *more, "-o", str(program))
+    return program
 
 
 def compile_c(compiler: str, *arguments: str) -> None:

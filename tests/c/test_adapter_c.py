@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support_adapter import Case, compare, random_case
-from support_runner import FLAGS, QUICK_COMPILERS, ROOT, SANITIZE
+from support_runner import QUICK_COMPILERS, build_probe
 
 from tinyfl.graph import HeadFormat
 from tinyfl.reference.adapter import AdapterFormat, TwinAdapter
@@ -20,14 +19,7 @@ SHAPES = [(32, 7, 16), (32, 7, 32), (64, 12, 8), (1, 2, 1), (3, 3, 2), (17, 5, 4
 
 @pytest.fixture(scope="module", params=QUICK_COMPILERS)
 def probe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which(request.param) is None:
-        pytest.skip(f"{request.param} is not installed")
-    program = tmp_path_factory.mktemp("adapter") / "probe"
-    includes = ["-I", str(ROOT / "firmware/include"), "-I", str(ROOT / "firmware/core")]
-    sources = [str(ROOT / f"firmware/core/{name}.c") for name in ("adapter", "head")]
-    sources.append(str(ROOT / "tests/c/adapter_probe.c"))
-    subprocess.run([request.param, *FLAGS, *SANITIZE, *includes, *sources, "-o", str(program)], check=True, timeout=60)
-    return program
+    return build_probe(request.param, tmp_path_factory.mktemp("adapter"), "adapter", ("adapter", "head"))
 
 
 def check(probe: Path, cases: list[Case]) -> list[tuple[TwinHead, TwinAdapter, int]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support_monocypher import monocypher
-from support_runner import FLAGS, QUICK_COMPILERS, ROOT, SANITIZE
+from support_runner import FLAGS, QUICK_COMPILERS, ROOT, build_probe
 
 from tinyfl.wire import auth
 from tinyfl.wire.messages import Hello, Welcome
@@ -22,11 +22,7 @@ LENGTHS = (0, 1, 7, 8, 9, 117, 118, 119, 127, 128, 129, 245, 246, 247, 256, 470,
 
 @pytest.fixture(scope="module", params=QUICK_COMPILERS)
 def probe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    program = tmp_path_factory.mktemp("auth") / "probe"
-    command = [request.param, *FLAGS, *SANITIZE, f"-I{ROOT}/firmware/include", f"-I{CORE}"]
-    sources = [str(ROOT / "tests/c/auth_probe.c"), str(CORE / "auth.c")]
-    subprocess.run([*command, *sources, *monocypher(request.param), "-o", str(program)], check=True, timeout=60)
-    return program
+    return build_probe(request.param, tmp_path_factory.mktemp("auth"), "auth", ("auth",), *monocypher(request.param))
 
 
 def ask(probe: Path, *lines: str) -> list[str]:

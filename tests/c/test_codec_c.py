@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support_runner import FLAGS, QUICK_COMPILERS, ROOT, SANITIZE
+from support_runner import QUICK_COMPILERS, build_probe
 
 from tinyfl.federated.codecs import DOWNLINKS, decode, encode_weights, rounded
 from tinyfl.reference import codec as twin
@@ -55,14 +54,7 @@ class Case:
 
 @pytest.fixture(scope="module", params=QUICK_COMPILERS)
 def probe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which(request.param) is None:
-        pytest.skip(f"{request.param} is not installed")
-    program = tmp_path_factory.mktemp("codec") / "probe"
-    includes = ["-I", str(ROOT / "firmware/include"), "-I", str(ROOT / "firmware/core")]
-    core = [str(ROOT / f"firmware/core/{name}.c") for name in ("codec", "broadcast", "head", "wire")]
-    sources = [str(ROOT / "tests/c/codec_probe.c"), *core]
-    subprocess.run([request.param, *FLAGS, *SANITIZE, *includes, *sources, "-o", str(program)], check=True, timeout=60)
-    return program
+    return build_probe(request.param, tmp_path_factory.mktemp("codec"), "codec", ("codec", "broadcast", "head", "wire"))
 
 
 def ask(probe: Path, cases: list[bytes]) -> bytes:

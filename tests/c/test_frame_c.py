@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from support_runner import FLAGS, QUICK_COMPILERS, ROOT, SANITIZE
+from support_runner import QUICK_COMPILERS, ROOT, build_probe
 from support_vectors import unhex, vectors
 
 from tinyfl.wire import messages as wire
@@ -19,11 +19,7 @@ CORE = ROOT / "firmware/core"
 
 @pytest.fixture(scope="module", params=QUICK_COMPILERS)
 def probe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    program = tmp_path_factory.mktemp("frame") / "probe"
-    sources = [ROOT / "tests/c/frame_probe.c", CORE / "frame.c", CORE / "wire.c"]
-    command = [request.param, *FLAGS, *SANITIZE, f"-I{ROOT}/firmware/include", f"-I{CORE}", *map(str, sources)]
-    subprocess.run([*command, "-o", str(program)], check=True, timeout=60)
-    return program
+    return build_probe(request.param, tmp_path_factory.mktemp("frame"), "frame", ("frame", "wire"))
 
 
 def ask(probe: Path, *lines: str) -> list[str]:

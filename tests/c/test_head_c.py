@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support_runner import FLAGS, QUICK_COMPILERS, ROOT, SANITIZE
+from support_runner import QUICK_COMPILERS, ROOT, build_probe
 
 from tinyfl.graph import HeadFormat
 from tinyfl.reference.codec import DENSE, encode
@@ -85,14 +84,7 @@ def clamped_case(rng: np.random.Generator, shape: tuple[int, int]) -> Case:
 
 @pytest.fixture(scope="module", params=QUICK_COMPILERS)
 def probe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which(request.param) is None:
-        pytest.skip(f"{request.param} is not installed")
-    program = tmp_path_factory.mktemp("head") / "probe"
-    includes = ["-I", str(ROOT / "firmware/include"), "-I", str(ROOT / "firmware/core")]
-    core = [str(ROOT / f"firmware/core/{name}.c") for name in ("head", "broadcast", "codec", "wire")]
-    sources = [str(ROOT / "tests/c/head_probe.c"), *core]
-    subprocess.run([request.param, *FLAGS, *SANITIZE, *includes, *sources, "-o", str(program)], check=True, timeout=60)
-    return program
+    return build_probe(request.param, tmp_path_factory.mktemp("head"), "head", ("head", "broadcast", "codec", "wire"))
 
 
 def compare(probe: Path, cases: list[Case]) -> list[TwinHead]:

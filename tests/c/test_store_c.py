@@ -4,14 +4,13 @@ mixture, never nothing; boots that only rise; a key that stays."""
 from __future__ import annotations
 
 import random
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support_runner import FLAGS, QUICK_COMPILERS, ROOT, SANITIZE
+from support_runner import QUICK_COMPILERS, ROOT, build_probe
 
 CORE = ROOT / "firmware/core"
 TEARS = range(5)  # how an operation is cut, see tear() in store_probe.c
@@ -55,13 +54,7 @@ class Probe:
 
 @pytest.fixture(scope="module", params=QUICK_COMPILERS)
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which(request.param) is None:
-        pytest.skip(f"{request.param} is not installed")
-    program = tmp_path_factory.mktemp("store") / "probe"
-    sources = [ROOT / "tests/c/store_probe.c", CORE / "store.c", CORE / "wire.c"]
-    command = [request.param, *FLAGS, *SANITIZE, f"-I{ROOT}/firmware/include", f"-I{CORE}", *map(str, sources)]
-    subprocess.run([*command, "-o", str(program)], check=True, timeout=60)
-    return program
+    return build_probe(request.param, tmp_path_factory.mktemp("store"), "store", ("store", "wire"))
 
 
 @pytest.fixture
