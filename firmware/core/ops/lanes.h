@@ -20,6 +20,21 @@
 #define TFL_LANES 4
 #define TFL_PAIR 2
 
+/* The loop of Armv7-M's assembly over n weights, with the code for four of them: eight a turn, then four where the number
+   of fours is odd. */
+#define TFL_TURNS(four)       \
+    "subs %[n], #8\n\t"       \
+    "blt 2f\n"                \
+    "1:\n\t"                  \
+    four four                 \
+    "subs %[n], #8\n\t"       \
+    "bge 1b\n"                \
+    "2:\n\t"                  \
+    "cmp %[n], #-8\n\t"       \
+    "beq 3f\n\t"              \
+    four                      \
+    "3:"
+
 #if TFL_HELIUM
 #include "lanes_mve.h"
 #elif defined(__ARM_FEATURE_DSP)
@@ -132,19 +147,7 @@ static inline const int8_t *tfl_lanes_dot(int32_t acc[TFL_LANES], const int32_t 
     "mla %[a2], r10, r12, %[a2]\n\t"        \
     "mla %[a3], r11, r12, %[a3]\n\t"
 #define TFL_FOUR_WEIGHTS TFL_WEIGHT TFL_WEIGHT TFL_WEIGHT TFL_WEIGHT
-    /* Eight weights a turn, then four where their number is odd. */
-    __asm volatile("subs %[n], #8\n\t"
-                   "blt 2f\n"
-                   "1:\n\t"
-                   TFL_FOUR_WEIGHTS
-                   TFL_FOUR_WEIGHTS
-                   "subs %[n], #8\n\t"
-                   "bge 1b\n"
-                   "2:\n\t"
-                   "cmp %[n], #-8\n\t"
-                   "beq 3f\n\t"
-                   TFL_FOUR_WEIGHTS
-                   "3:"
+    __asm volatile(TFL_TURNS(TFL_FOUR_WEIGHTS)
                    : [a0] "+r"(acc[0]), [a1] "+r"(acc[1]), [a2] "+r"(acc[2]), [a3] "+r"(acc[3]), [x] "+r"(x),
                      [w] "+r"(w), [n] "+r"(n)
                    :

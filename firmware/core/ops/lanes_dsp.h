@@ -64,18 +64,7 @@ static inline const int8_t *tfl_lanes_dot(int32_t acc[TFL_LANES], const int32_t 
     "sxtb16 lr, r12, ror #8\n\t"       \
     TFL_FOUR_PRODUCTS("lr")
 #endif
-    __asm volatile("subs %[n], #8\n\t"
-                   "blt 2f\n"
-                   "1:\n\t"
-                   TFL_FOUR_WEIGHTS
-                   TFL_FOUR_WEIGHTS
-                   "subs %[n], #8\n\t"
-                   "bge 1b\n"
-                   "2:\n\t"
-                   "cmp %[n], #-8\n\t"
-                   "beq 3f\n\t"
-                   TFL_FOUR_WEIGHTS
-                   "3:"
+    __asm volatile(TFL_TURNS(TFL_FOUR_WEIGHTS)
                    : [a0] "+r"(acc[0]), [a1] "+r"(acc[1]), [a2] "+r"(acc[2]), [a3] "+r"(acc[3]), [x] "+r"(x),
                      [w] "+r"(w), [n] "+r"(n)
                    :
