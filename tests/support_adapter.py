@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyfl.graph import HeadFormat
-from tinyfl.reference.adapter import AdapterFormat, TwinAdapter
+from tinyfl.graph import AdapterFormat, HeadFormat
+from tinyfl.reference.adapter import TwinAdapter, adapter_of
 from tinyfl.reference.head import MAX_WEIGHT, TwinHead, to_wire
 
 HEADER = 8  # bytes of an answer before its weights: ticks, sum of losses
@@ -16,7 +16,7 @@ HEADER = 8  # bytes of an answer before its weights: ticks, sum of losses
 
 @dataclass
 class Case:
-    format: AdapterFormat
+    format: HeadFormat
     weights: np.ndarray  # of the adapter, int16 in wire order
     x: np.ndarray
     y: np.ndarray
@@ -26,10 +26,10 @@ class Case:
     stream: tuple[int, int, int]
 
     def pack(self) -> bytes:
-        head, group = self.format.head, self.format.group
-        words = [head.features, head.classes, head.fw, head.bias_value, group, len(self.x), self.epochs]
+        head, adapter = self.format, adapter_of(self.format)
+        words = [head.features, head.classes, head.fw, head.bias_value, adapter.group, len(self.x), self.epochs]
         words += [*self.rate, *self.adapter_rate, *self.stream]
-        parts = [np.array(words, "<u4"), self.format.offset, head.offset, to_wire(head.initial).astype("<i2")]
+        parts = [np.array(words, "<u4"), adapter.offset, head.offset, to_wire(head.initial).astype("<i2")]
         return b"".join(part.tobytes() for part in [*parts, self.weights.astype("<i2"), self.x, self.y])
 
 
@@ -37,7 +37,8 @@ def random_case(rng: np.random.Generator, shape: tuple[int, int, int], samples: 
     """Of (features, classes, group)."""
     features, classes, group = shape
     offset = rng.integers(-128, 128, features).astype(np.int8)
-    head = HeadFormat(
+    adapter = AdapterFormat(offset, group, 1.0)
+    format = HeadFormat(
         features,
         classes,
         np.full_like(offset, -128) if rng.random() < 0.5 else offset,
@@ -45,9 +46,9 @@ def random_case(rng: np.random.Generator, shape: tuple[int, int, int], samples: 
         1.0,
         int(rng.integers(5, 21)),
         np.clip(rng.normal(0, 2000, (features + 1, classes)), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int16),
+        adapter=adapter,
     )
-    format = AdapterFormat(head, offset, group, 1.0)
-    weights = np.clip(rng.normal(0, 1000, format.size), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int16)
+    weights = np.clip(rng.normal(0, 1000, adapter.size), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int16)
     x = rng.integers(-128, 128, (samples, features)).astype(np.int8)
     x = np.where(rng.random(x.shape) < 0.5, offset, x).astype(np.int8)  # half the features are zero
     rates = [(int(rng.integers(1 << 14, (1 << 15) + 1)), int(rng.integers(low, 31))) for low in (13, 1)]
@@ -67,13 +68,14 @@ def compare(answers: bytes, cases: Sequence[Case]) -> list[tuple[TwinHead, TwinA
         return values
 
     for case in cases:
-        head, adapter, n = TwinHead(case.format.head), TwinAdapter(case.format), len(case.x)
+        head, adapter, n = TwinHead(case.format), TwinAdapter(case.format), len(case.x)
         adapter.load(case.weights)
         loss = adapter.train(head, case.x, case.y.tolist(), case.stream, case.epochs, case.rate, case.adapter_rate)
         ticks, total = (int(v) for v in take("<u4", 2))
         assert (total // n if n else 0) == loss
         np.testing.assert_array_equal(take("<i4", head.master.size), to_wire(head.master))
-        np.testing.assert_array_equal(take("<i4", case.format.size), adapter.delta() + (case.weights.astype(int) << 16))
+        master = adapter.delta() + (case.weights.astype(int) << 16)
+        np.testing.assert_array_equal(take("<i4", len(master)), master)
         after_reset = TwinAdapter(case.format).forward(case.x)
         for seen in (adapter.forward(case.x, False), adapter.forward(case.x, True), after_reset):
             np.testing.assert_array_equal(take("i1", seen.size).reshape(seen.shape), seen)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from support_tflite import small_classifier
 
-from tinyfl.compiler import compile_model
+from tinyfl.compiler import CompiledModel, compile_model
 from tinyfl.errors import LinkError
 from tinyfl.federated.server import Lab
 from tinyfl.graph import HeadFormat
@@ -28,6 +28,7 @@ from tinyfl_host.events import Event, RunDone
 from tinyfl_host.fleet import Board, Fleet, Member
 from tinyfl_host.ledger import Ledger
 from tinyfl_host.links import Link
+from tinyfl_host.links.trace import Trace
 from tinyfl_host.node import Node
 from tinyfl_host.plan import Plan
 from tinyfl_host.runs import run_rounds
@@ -38,6 +39,7 @@ RANDOM = np.random.default_rng(4)
 X = RANDOM.integers(-128, 128, (240, 10, 1, 3)).astype(np.int8)
 DATA = small_classifier()
 MODEL = compile_model(DATA, "small", X)
+ADAPTED = compile_model(DATA, "adapted", X, adapter=5)  # the same with an adapter, in groups of 5, 5 and 2 features
 Y = np.argsort(np.argsort(embed(MODEL.graph, X).sum(axis=1), kind="stable")) * 5 // len(X)  # a class: a range of norms
 
 
@@ -62,19 +64,34 @@ class Failing:
 
 
 class ProcessFleet(Fleet):
-    """Posix processes or QEMU machines with the small model; ``faults`` by the member's name."""
+    """Posix processes or QEMU machines with a model; ``faults`` by the member's name.
 
-    def __init__(self, env: str, firmware: Path, members: Sequence[Member]) -> None:
+    ``flash``: a folder for the memory that outlives processes; without it they have none.
+    """
+
+    model = MODEL
+
+    def __init__(
+        self,
+        env: str,
+        firmware: Path,
+        members: Sequence[Member],
+        model: CompiledModel = MODEL,
+        trace: Trace | None = None,
+        flash: Path | None = None,
+    ) -> None:
+        self.model = model
         self.faults: dict[str, Callable[[str, int], None]] = {}
 
         def started(member: Member) -> Emulator:
-            return boot(board(env), firmware, image(member), name=member.name)
+            store = None if flash is None else flash / member.name
+            return boot(board(env), firmware, image(member), name=member.name, store=store)
 
         def node(member: Member, connect: Callable[[], Link], traffic: Traffic) -> Node:
-            return Node(connect(), MODEL.manifest, member.name, reopen=connect, patience=1.0, traffic=traffic)
+            return Node(connect(), model.manifest, member.name, reopen=connect, patience=1.0, traffic=traffic)
 
         link = "posix" if env == "posix" else f"emu:{env}"
-        super().__init__([dataclasses.replace(m, link=link) for m in members], started, node, twin)
+        super().__init__([dataclasses.replace(m, link=link) for m in members], started, node, twin, trace)
 
     def open(self, member: Member, traffic: Traffic) -> Board:
         """See Fleet."""
@@ -87,15 +104,22 @@ class ProcessFleet(Fleet):
 class TwinFleet:
     """Members with twins; ``faults`` by the member's name."""
 
-    def __init__(self, members: Sequence[Member], faults: dict[str, Callable[[str, int], None]] | None = None) -> None:
-        self.members = tuple(members)
+    model = MODEL
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        faults: dict[str, Callable[[str, int], None]] | None = None,
+        model: CompiledModel = MODEL,
+    ) -> None:
+        self.members, self.model = tuple(members), model
         self.faults = faults or {}
         self.opened: list[str] = []
 
     def open(self, member: Member, traffic: Traffic) -> Board:
         """A fresh board: it forgets what it trained, as after a reset."""
         self.opened.append(member.name)
-        board = twin(member)
+        board = twin(member, self.model)
         return typing.cast(Board, Failing(board, self.faults[member.name])) if member.name in self.faults else board
 
     def is_gone(self, member: Member) -> bool:
@@ -106,20 +130,20 @@ class TwinFleet:
         """Nothing was booted."""
 
 
-def artifacts(folder: Path) -> Artifacts:
-    """The small model as ``tinyfl compile`` writes it, into an empty folder."""
+def artifacts(folder: Path, model: CompiledModel = MODEL) -> Artifacts:
+    """A small model as ``tinyfl compile`` writes it, into an empty folder."""
     (folder / "c").mkdir()
-    for name, text in MODEL.sources.items():
+    for name, text in model.sources.items():
         (folder / "c" / name).write_text(text)
     (folder / "model.tflite").write_bytes(DATA)
-    (folder / "model.json").write_text(json.dumps(MODEL.manifest))
+    (folder / "model.json").write_text(json.dumps(model.manifest))
     return Artifacts("small", folder, folder)
 
 
-def head_format() -> HeadFormat:
-    """The small model's head."""
-    assert MODEL.head is not None
-    return MODEL.head
+def head_format(model: CompiledModel = MODEL) -> HeadFormat:
+    """The model's head."""
+    assert model.head is not None
+    return model.head
 
 
 def samples(index: int) -> tuple[Any, Any, Any, Any]:
@@ -134,9 +158,9 @@ def samples(index: int) -> tuple[Any, Any, Any, Any]:
     return x[:train], y[:train], x[20:], y[20:]
 
 
-def twin(member: Member) -> TwinBoard:
+def twin(member: Member, model: CompiledModel = MODEL) -> TwinBoard:
     """The member's board in numpy."""
-    return TwinBoard(MODEL.graph, head_format(), *samples(member.index), name=member.name)
+    return TwinBoard(model.graph, head_format(model), *samples(member.index), name=member.name)
 
 
 def image(member: Member) -> bytes:
@@ -211,7 +235,7 @@ def run(
     else:
         ledger = Ledger.create(folder, {"recipe": "small", "model": "00"}, dataclasses.asdict(plan), documents)
     with ledger, Crew(fleet, emit, patience) as crew:
-        done = run_rounds(crew, Plan(head_format(), plan, lab), ledger, emit)
+        done = run_rounds(crew, Plan(head_format(fleet.model), plan, lab), ledger, emit)
     return Outcome(done, events, ledger.folder, fleet)
 
 
@@ -247,7 +271,7 @@ def contents(folder: Path) -> dict[str, Any]:
     """All that boards decide of a run: weights, deltas, samples, losses, accuracies; no times, no bytes of links."""
     with Ledger(folder / "0001", write=False) as ledger:
         return {
-            "masters": [(row.round, row.shift, row.selected, row.masters.tobytes()) for row in ledger.rounds()],
+            "masters": [(row.round, row.shifts, row.selected, row.masters.tobytes()) for row in ledger.rounds()],
             "updates": [(n, u.board, u.samples, u.loss, u.max_delta, u.deltas.tobytes()) for n, u in ledger.updates()],
             "metrics": ledger.metrics(),
             "clusters": [(n, u.board, u.cluster) for n, u in ledger.updates()],

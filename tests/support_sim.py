@@ -29,11 +29,12 @@ def library(model: CompiledModel) -> Path:
 
 
 class SimFleet(Fleet):
-    """The members' boards, all simulated, with the small model and the data of support_rounds."""
+    """The members' boards, all simulated, with a small model and the data of support_rounds."""
 
-    def __init__(self, library: Path, members: Sequence[Member]) -> None:
+    def __init__(self, library: Path, members: Sequence[Member], model: CompiledModel = MODEL) -> None:
+        self.model = model
         members = [dataclasses.replace(member, link="sim") for member in members]
-        sim = Simulation(library, MODEL.manifest, {member.name: image(member) for member in members})
+        sim = Simulation(library, model.manifest, {member.name: image(member) for member in members})
         super().__init__(members, nothing, nothing, nothing, sim=sim)
 
 

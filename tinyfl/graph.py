@@ -1,4 +1,4 @@
-"""The model in memory: ``Graph``, ``Layer``, ``Tensor``, ``Quantization`` and the trainable ``HeadFormat``.
+"""The model in memory: ``Graph``, ``Layer``, ``Tensor``, ``Quantization``; what is trained: ``HeadFormat``.
 
 Frozen data without behaviour: the compiler reads a ``.tflite`` into a ``Graph``; the compiler's emitter, the numpy twin
 and the reports all read the same one.
@@ -77,6 +77,21 @@ class Graph:
 
 
 @dataclass(frozen=True)
+class AdapterFormat:
+    """The constants of an adapter between embedding and head (docs/DESIGN.md, "Adapter"), folded as the head's are."""
+
+    offset: npt.NDArray[np.int8]  # (N,), zero point of each feature of the backbone's embedding
+    group: int  # features of a group, 1..N; the last group has what is left
+    curvature: float  # what the rate is relative to: squared norm of a group's features times that of a class's weights
+
+    @property
+    def size(self) -> int:
+        """How many weights there are."""
+        groups, left = divmod(len(self.offset), self.group)
+        return groups * self.group * (self.group + 1) + left * (left + 1)
+
+
+@dataclass(frozen=True)
 class HeadFormat:
     """The constants of the trainable head (docs/DESIGN.md, "Training in integers"), folded from calibration embeddings.
 
@@ -85,9 +100,15 @@ class HeadFormat:
 
     features: int  # N <= 256
     classes: int
-    offset: npt.NDArray[np.int8]  # (N,), zero point of each feature
+    offset: npt.NDArray[np.int8]  # (N,), zero point of each feature that the head sees
     bias_value: int  # xb: power of two, 1..128
     r2: float  # E[sum x_i^2] + xb^2, in squared embedding LSB
     fw: int  # fraction bits of weights and logits, 5..20
     initial: npt.NDArray[np.int16]  # w0, (N + 1, C) row-major, unit 2^-fw
     held: npt.NDArray[np.bool_] | None = None  # (N + 1, C): weights that were pruned and do not learn; None: all do
+    adapter: AdapterFormat | None = None  # what is trained before it
+
+    @property
+    def size(self) -> int:
+        """How many weights there are, without the adapter's."""
+        return (self.features + 1) * self.classes

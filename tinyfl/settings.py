@@ -24,6 +24,7 @@ class CompileSettings:
     """``[compile]``."""
 
     optimise: str = field(default="balanced", metadata={"choices": GOALS})
+    adapter: int = number(0, 0, 256)  # features of a group of the layer that is trained before the head; 0: none
 
 
 @dataclass(frozen=True)

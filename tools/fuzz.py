@@ -30,8 +30,11 @@ SOURCES = {
     "fuzz_session": ["session", "retained", "frame", "wire"],
     "fuzz_handshake": ["session", "retained", "frame", "wire", "auth"],
     "fuzz_store": ["store", "wire"],
-    "fuzz_codec": ["codec", "broadcast", "head", "wire"],
-    "fuzz_round": ["round", "residual", "keep", "codec", "broadcast", "head", "dataset", "store", "wire"],
+    "fuzz_codec": ["codec", "broadcast", "tensor", "wire"],
+    "fuzz_round": [
+        *("round", "residual", "private", "keep", "codec", "broadcast"),
+        *("tensor", "head", "adapter", "dataset", "store", "wire"),
+    ],
 }
 
 

@@ -30,12 +30,14 @@ STRUCTS = {  # what each holds beside the frame buffer
     "keys and session key": "sizeof(struct tfl_auth)",
     "store": "sizeof(struct tfl_store)",
 }
-HEADS = ((32, 7), (64, 12))  # HAR's, and the one that trainers are compared with
+HEADS = ((32, 7, 0), (64, 12, 0), (32, 7, 16))  # HAR's, the one that trainers are compared with, HAR's with an adapter
 TRAINING = {
     "master": "master weights, int32",
     "broadcast": "broadcast weights, int16",
     "residual": "residual of error feedback, int32",
     "features": "features of a sample that are not zero",
+    "adapter_features": "all of them, before the adapter",
+    "adapted": "and behind it",
     "logits": "logits, probabilities, rates",
     "job": "the request and the order of samples",
 }
@@ -132,13 +134,18 @@ def struct_sizes() -> dict[str, int]:
     return dict(zip(STRUCTS, (found[name] for name in names), strict=True))
 
 
-def training_sizes(features: int, classes: int) -> dict[str, int]:
-    """Static bytes of a node's head and of what trains it, by its name in firmware/app/main.c."""
-    values = {"FEATURES": features, "CLASSES": classes, "HEAD_COUNT": (features + 1) * classes}
+def training_sizes(features: int, classes: int, group: int) -> dict[str, int]:
+    """Static bytes of a node's head, of an adapter in groups that divide its features (0: none), of what trains them.
+
+    By names in firmware/app/main.c.
+    """
+    head, adapter = (features + 1) * classes, features * (group + 1) if group else 0
+    values = {"FEATURES": features, "CLASSES": classes, "HEAD_COUNT": head, "ADAPTER_COUNT": adapter}
+    values |= {"WEIGHTS": head + adapter}
     values |= {"ARENA_BYTES": 4, "BODY_BYTES": 4}
     model = "".join(f"#define TFL_MODEL_{name} {value}u\n" for name, value in values.items())
     found = _symbols('#include "main.c"\nstruct tfl_job job;\n', model)
-    return {name: found[name] for name in TRAINING}
+    return {name: found.get(name, 0) for name in TRAINING}
 
 
 def _symbols(source: str, model: str = "") -> dict[str, int]:
@@ -220,7 +227,7 @@ def _link(sizes: dict[str, int]) -> list[str]:
 
 def _training() -> list[str]:
     columns = [training_sizes(*shape) for shape in HEADS]
-    names = [f"{features} features, {classes} classes" for features, classes in HEADS]
+    names = [f"{n} features, {c} classes{f', adapter in groups of {group}' if group else ''}" for n, c, group in HEADS]
     rows = [(TRAINING[key], *(column[key] for column in columns)) for key in TRAINING]
     total = [sum(column.values()) for column in columns]
     return [

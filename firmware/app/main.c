@@ -4,17 +4,24 @@
 #include "tfl/tfl_node.h"
 
 #if TFL_MODEL_HEAD_COUNT > 0u
-static int32_t master[TFL_MODEL_HEAD_COUNT];
-static int16_t broadcast[TFL_MODEL_HEAD_COUNT];
+static int32_t master[TFL_MODEL_WEIGHTS];
+static int16_t broadcast[TFL_MODEL_WEIGHTS];
 static int32_t logits[TFL_MODEL_CLASSES];
 static uint32_t features[TFL_MODEL_FEATURES + 1u];
-#if TFL_FEEDBACK
-static int32_t residual[TFL_MODEL_HEAD_COUNT];
-#define RESIDUAL residual
-#else
-#define RESIDUAL 0
+#if TFL_MODEL_ADAPTER_COUNT > 0u && !TFL_ADAPTER
+#error "TFL_ADAPTER is 0, but the model has an adapter"
 #endif
-#define HEAD .master = master, .broadcast = broadcast, .logits = logits, .features = features, .residual = RESIDUAL
+#if TFL_MODEL_ADAPTER_COUNT > 0u
+static int16_t adapter_features[TFL_MODEL_FEATURES];
+static int8_t adapted[TFL_MODEL_FEATURES];
+#define MORE .adapter_features = adapter_features, .adapted = adapted
+#elif TFL_FEEDBACK
+static int32_t residual[TFL_MODEL_HEAD_COUNT];
+#define MORE .residual = residual
+#else
+#define MORE .residual = 0
+#endif
+#define HEAD .master = master, .broadcast = broadcast, .logits = logits, .features = features, MORE
 #else
 #define HEAD .master = 0
 #endif

@@ -7,39 +7,24 @@
 #define BACK_SHIFT 14
 #define MAX_BACK 32767
 #define MAX_STEP 131071 /* as the head's: 32 steps stay within int32 */
-#define MASTER_MIN (-0x40000000)
-#define MASTER_MAX 0x3FFFFFFF
 
 static unsigned least(unsigned a, unsigned b)
 {
     return a < b ? a : b;
 }
 
-uint32_t tfl_adapter_count(uint32_t features, uint32_t group)
+uint32_t tfl_adapter_count(const struct tfl_head_format *format)
 {
-    uint32_t rest = features % group;
+    uint32_t features = format->features, group = format->adapter->group, rest = features % group;
 
     return (features - rest) * (group + 1u) + rest * (rest + 1u);
 }
 
-static uint32_t count(const struct tfl_adapter *adapter)
-{
-    return tfl_adapter_count(adapter->format->features, adapter->group);
-}
-
 void tfl_adapter_reset(struct tfl_adapter *adapter)
 {
-    for (uint32_t i = count(adapter); i-- > 0u;) {
-        adapter->broadcast[i] = 0;
-        adapter->master[i] = 0;
-    }
-}
-
-/* |broadcast * 2^16| < 2^30 */
-void tfl_adapter_start(struct tfl_adapter *adapter)
-{
-    for (uint32_t i = count(adapter); i-- > 0u;) {
-        adapter->master[i] = adapter->broadcast[i] * 65536;
+    for (uint32_t i = adapter->tensor.count; i-- > 0u;) {
+        adapter->tensor.broadcast[i] = 0;
+        adapter->tensor.master[i] = 0;
     }
 }
 
@@ -74,19 +59,21 @@ const int8_t *tfl_adapter_forward(struct tfl_adapter *adapter, const int8_t *q, 
 {
     const struct tfl_head_format *format = adapter->format;
     unsigned features = format->features;
+    const int8_t *offset = format->adapter->offset;
+    unsigned group = format->adapter->group;
     int32_t bias = format->bias_value;
     uint32_t at = 0;
 
     for (unsigned i = 0; i < features; i++) {
-        adapter->x[i] = (int16_t)(q[i] - adapter->offset[i]); /* |x| <= 255 */
+        adapter->x[i] = (int16_t)(q[i] - offset[i]); /* |x| <= 255 */
     }
-    for (unsigned first = 0; first < features; first += adapter->group) {
-        unsigned n = least(adapter->group, features - first);
+    for (unsigned first = 0; first < features; first += group) {
+        unsigned n = least(group, features - first);
         const int16_t *x = adapter->x + first;
 
         for (unsigned j = first; j < first + n; j++) {
-            int32_t sum = trained ? sum_trained(adapter->master + at, x, n, bias)
-                                  : sum_broadcast(adapter->broadcast + at, x, n, bias);
+            int32_t sum = trained ? sum_trained(adapter->tensor.master + at, x, n, bias)
+                                  : sum_broadcast(adapter->tensor.broadcast + at, x, n, bias);
 
             adapter->embedding[j] = adapted(adapter->x[j], sum, format->offset[j]);
             at += n + 1u;
@@ -101,7 +88,7 @@ static int32_t back(const struct tfl_head *head, unsigned j)
 {
     unsigned rows = head->format->features + 1u;
     unsigned left = head->format->classes;
-    const int32_t *block = head->master;
+    const int32_t *block = head->tensor.master;
     const int32_t *e = head->logits;
     int32_t sum = 0;
 
@@ -137,11 +124,11 @@ static void update(int32_t *m, const int16_t *x, unsigned n, int32_t bias, int32
 
 void tfl_adapter_step(struct tfl_adapter *adapter, const struct tfl_head *head, uint32_t rate, unsigned rate_shift)
 {
-    unsigned features = adapter->format->features;
-    int32_t *m = adapter->master;
+    unsigned features = adapter->format->features, group = adapter->format->adapter->group;
+    int32_t *m = adapter->tensor.master;
 
-    for (unsigned first = 0; first < features; first += adapter->group) {
-        unsigned n = least(adapter->group, features - first);
+    for (unsigned first = 0; first < features; first += group) {
+        unsigned n = least(group, features - first);
 
         for (unsigned j = first; j < first + n; j++) {
             int32_t g = adapter->embedding[j] > INT8_MIN ? gradient(back(head, j), rate, rate_shift) : 0;
@@ -151,12 +138,5 @@ void tfl_adapter_step(struct tfl_adapter *adapter, const struct tfl_head *head, 
             }
             m += n + 1u;
         }
-    }
-}
-
-void tfl_adapter_clamp(struct tfl_adapter *adapter)
-{
-    for (uint32_t i = count(adapter); i-- > 0u;) {
-        adapter->master[i] = tfl_clamp(adapter->master[i], MASTER_MIN, MASTER_MAX);
     }
 }

@@ -12,32 +12,16 @@
 #define TFL_ADAPTER_MIN_RATE_SHIFT 1u /* the rate's own range is the head's */
 #define TFL_ADAPTER_MAX_RATE_SHIFT 30u
 
-/* The caller owns the arrays; for N features of the head: */
-struct tfl_adapter {
-    const struct tfl_head_format *format; /* the head's: its offsets are those of what the head sees */
-    const int8_t *offset;                 /* [N], of the backbone's embedding */
-    uint16_t group;                       /* features of a group, 1..N; the last group has what is left */
-    int32_t *master;                      /* [tfl_adapter_count] */
-    int16_t *broadcast;                   /* [tfl_adapter_count] */
-    int16_t *x;                           /* [N]: features of the last sample */
-    int8_t *embedding;                    /* [N]: what the head sees of it */
-};
-
-uint32_t tfl_adapter_count(uint32_t features, uint32_t group);
+/* How many weights it has. */
+uint32_t tfl_adapter_count(const struct tfl_head_format *format);
 
 /* Weights of zero: the head sees the backbone's embedding. */
 void tfl_adapter_reset(struct tfl_adapter *adapter);
-
-/* The master weights from the broadcast ones. */
-void tfl_adapter_start(struct tfl_adapter *adapter);
 
 /* What the head sees of the embedding q [N] with the broadcast (trained = 0) or the master weights (1), until the next. */
 const int8_t *tfl_adapter_forward(struct tfl_adapter *adapter, const int8_t *q, int trained);
 
 /* One step on what tfl_adapter_forward and tfl_head_error saw last, before tfl_head_descend. */
 void tfl_adapter_step(struct tfl_adapter *adapter, const struct tfl_head *head, uint32_t rate, unsigned rate_shift);
-
-/* Due with tfl_head_clamp. */
-void tfl_adapter_clamp(struct tfl_adapter *adapter);
 
 #endif

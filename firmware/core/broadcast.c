@@ -1,16 +1,15 @@
-/* Read twice: a head that is not whole and right leaves the one before untouched, and there is no room for two. */
+/* Read twice: weights that are not whole and right leave those before untouched, and there is no room for two. */
 #include "broadcast.h"
 
-#include "fixed.h"
 #include "tfl/tfl_wire.h"
 
-#define MAX_POWER 7u            /* 127 * 2^7 is within +-TFL_HEAD_MAX_WEIGHT, -128 * 2^7 is not and gets refused */
-#define MAX_PARAMETER 15u       /* of Rice coding */
-#define MAX_SYMBOL 0xFFFFu      /* a difference is within +-2 * TFL_HEAD_MAX_WEIGHT = +-32766 */
-#define DIFFERENCE_AT 5u        /* behind the CRC-32 of the new weights and the parameter */
+#define MAX_POWER 7u         /* 127 * 2^7 is within +-TFL_MAX_WEIGHT, -128 * 2^7 is not and gets refused */
+#define MAX_PARAMETER 15u    /* of Rice coding */
+#define MAX_SYMBOL 0xFFFFu   /* a difference is within +-2 * TFL_MAX_WEIGHT = +-32766 */
+#define DIFFERENCE_AT 5u     /* behind the CRC-32 of the new weights and the parameter */
 
 struct coded {
-    const struct tfl_head *head;
+    const struct tfl_tensor *tensor;
     const uint8_t *bytes;
     uint32_t size, bit;
     unsigned coding, parameter; /* the power, or Rice coding's */
@@ -55,21 +54,19 @@ static int32_t take(struct coded *c, uint32_t i)
     }
     symbol = take_symbol(c);
     if (symbol > MAX_SYMBOL) {
-        return TFL_HEAD_MAX_WEIGHT + 1;
+        return TFL_MAX_WEIGHT + 1;
     }
-    return c->head->broadcast[i] + ((symbol & 1u) != 0u ? -(int32_t)(symbol / 2u) - 1 : (int32_t)(symbol / 2u));
+    return c->tensor->broadcast[i] + ((symbol & 1u) != 0u ? -(int32_t)(symbol / 2u) - 1 : (int32_t)(symbol / 2u));
 }
 
 /* How many bytes there must be is known before, or, of a difference, once all have been taken. */
 static int begin(struct coded *c)
 {
-    uint32_t count = tfl_head_count(c->head->format);
-
     if (c->coding == TFL_CODING_INT16) {
-        return c->size == 2u * count ? 0 : TFL_ERROR_LENGTH;
+        return c->size == 2u * c->tensor->count ? 0 : TFL_ERROR_LENGTH;
     }
     if (c->coding == TFL_CODING_INT8) {
-        if (c->size != 1u + count) {
+        if (c->size != 1u + c->tensor->count) {
             return TFL_ERROR_LENGTH;
         }
         c->parameter = c->bytes[0];
@@ -90,11 +87,11 @@ static int check(struct coded c)
 {
     uint32_t crc = 0;
 
-    for (uint32_t i = 0; i < tfl_head_count(c.head->format); i++) {
+    for (uint32_t i = 0; i < c.tensor->count; i++) {
         int32_t w = take(&c, i);
         uint8_t bytes[2];
 
-        if (w < -TFL_HEAD_MAX_WEIGHT || w > TFL_HEAD_MAX_WEIGHT) {
+        if (w < -TFL_MAX_WEIGHT || w > TFL_MAX_WEIGHT) {
             return c.coding == TFL_CODING_DIFFERENCE ? TFL_ERROR_DIGEST : TFL_ERROR_ARGUMENT;
         }
         tfl_store16_le(bytes, (uint16_t)(w & 0xFFFF));
@@ -109,9 +106,9 @@ static int check(struct coded c)
     return crc == tfl_load32_le(c.bytes) ? 0 : TFL_ERROR_DIGEST;
 }
 
-int tfl_broadcast_load(struct tfl_head *head, unsigned coding, const uint8_t *bytes, uint32_t size)
+int tfl_broadcast_load(const struct tfl_tensor *tensor, unsigned coding, const uint8_t *bytes, uint32_t size)
 {
-    struct coded c = {.head = head, .bytes = bytes, .size = size, .coding = coding};
+    struct coded c = {.tensor = tensor, .bytes = bytes, .size = size, .coding = coding};
     int status = begin(&c);
 
     if (status == 0) {
@@ -120,8 +117,8 @@ int tfl_broadcast_load(struct tfl_head *head, unsigned coding, const uint8_t *by
     if (status != 0) {
         return status;
     }
-    for (uint32_t i = 0; i < tfl_head_count(head->format); i++) {
-        head->broadcast[i] = (int16_t)take(&c, i);
+    for (uint32_t i = 0; i < tensor->count; i++) {
+        tensor->broadcast[i] = (int16_t)take(&c, i);
     }
     return 0;
 }

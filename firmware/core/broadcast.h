@@ -1,8 +1,9 @@
-/* The broadcast head as it comes over the wire: docs/WIRE.md, "Coded weights". */
+/* Broadcast weights as they come over the wire: docs/WIRE.md, "Coded weights". */
 #ifndef TFL_BROADCAST_H
 #define TFL_BROADCAST_H
 
-#include "head.h"
+#include "tensor.h"
+#include "tfl/tfl_config.h"
 
 enum tfl_coding {
     TFL_CODING_INT16,
@@ -11,8 +12,8 @@ enum tfl_coding {
 };
 
 /* Broadcast weights from `size` coded bytes; the master weights stay as they are. Nothing changes where it fails:
-   TFL_ERROR_LENGTH, TFL_ERROR_ARGUMENT (a coding that does not exist, a weight beyond +-TFL_HEAD_MAX_WEIGHT), or
+   TFL_ERROR_LENGTH, TFL_ERROR_ARGUMENT (a coding that does not exist, a weight beyond +-TFL_MAX_WEIGHT), or
    TFL_ERROR_DIGEST: a difference to other weights than the board's. */
-int tfl_broadcast_load(struct tfl_head *head, unsigned coding, const uint8_t *bytes, uint32_t size) TFL_CHECKED;
+int tfl_broadcast_load(const struct tfl_tensor *tensor, unsigned coding, const uint8_t *bytes, uint32_t size) TFL_CHECKED;
 
 #endif

@@ -40,10 +40,10 @@ int tfl_codec_check(const struct tfl_update *update, uint32_t weights)
 }
 
 /* v of weight i, 0 of one that is held. |d| <= 2^31 - 2^16: the master is clamped. */
-static int32_t value(const struct tfl_head *head, unsigned feedback, uint32_t i)
+static int32_t value(const struct tfl_tensor *tensor, unsigned feedback, uint32_t i)
 {
-    int32_t d = head->master[i] - head->broadcast[i] * 65536;
-    int32_t r = feedback != 0u ? head->residual[i] : 0;
+    int32_t d = tensor->master[i] - tensor->broadcast[i] * 65536;
+    int32_t r = feedback != 0u ? tensor->residual[i] : 0;
 
     if (r > 0 && d > MAX_VALUE - r) {
         return MAX_VALUE;
@@ -59,15 +59,15 @@ static uint32_t magnitude(int32_t v)
     return v < 0 ? (uint32_t)-v : (uint32_t)v;
 }
 
-void tfl_codec_measure(const struct tfl_head *head, unsigned feedback, uint32_t *largest, uint32_t *mean)
+void tfl_codec_measure(const struct tfl_tensor *tensor, unsigned feedback, uint32_t *largest, uint32_t *mean)
 {
-    uint32_t count = tfl_head_free(head->format);
+    uint32_t count = tfl_tensor_free(tensor);
     uint32_t rest = 0; /* < count; the sum of all |v| is mean * count + rest */
 
     *largest = 0;
     *mean = 0;
-    for (uint32_t i = 0; i < tfl_head_count(head->format); i++) {
-        uint32_t m = magnitude(value(head, feedback, i));
+    for (uint32_t i = 0; i < tensor->count; i++) {
+        uint32_t m = magnitude(value(tensor, feedback, i));
 
         *largest = m > *largest ? m : *largest;
         *mean += m / count; /* <= 2^31 in all */
@@ -78,12 +78,12 @@ void tfl_codec_measure(const struct tfl_head *head, unsigned feedback, uint32_t 
 }
 
 /* How many |v| are at least so large, least > 0. */
-static uint32_t count_from(const struct tfl_head *head, unsigned feedback, uint32_t least)
+static uint32_t count_from(const struct tfl_tensor *tensor, unsigned feedback, uint32_t least)
 {
     uint32_t found = 0;
 
-    for (uint32_t i = tfl_head_count(head->format); i-- > 0u;) {
-        found += magnitude(value(head, feedback, i)) >= least ? 1u : 0u;
+    for (uint32_t i = tensor->count; i-- > 0u;) {
+        found += magnitude(value(tensor, feedback, i)) >= least ? 1u : 0u;
     }
     return found;
 }
@@ -95,19 +95,19 @@ static void find_threshold(struct tfl_walk *w)
 
     w->threshold = 0;
     for (uint32_t bit = 1u << 30; bit != 0u; bit >>= 1) {
-        if (count_from(w->head, feedback, w->threshold | bit) >= w->left) {
+        if (count_from(w->tensor, feedback, w->threshold | bit) >= w->left) {
             w->threshold |= bit;
         }
     }
-    w->equals = w->left - count_from(w->head, feedback, w->threshold + 1u);
+    w->equals = w->left - count_from(w->tensor, feedback, w->threshold + 1u);
 }
 
-void tfl_walk_start(struct tfl_walk *walk, const struct tfl_head *head, const struct tfl_update *update)
+void tfl_walk_start(struct tfl_walk *walk, const struct tfl_tensor *tensor, const struct tfl_update *update)
 {
-    walk->head = head;
+    walk->tensor = tensor;
     walk->update = update;
     walk->next = 0;
-    walk->ahead = tfl_head_free(head->format);
+    walk->ahead = tfl_tensor_free(tensor);
     walk->left = update->count;
     walk->dither = update->seed;
     walk->random = update->stream;
@@ -168,11 +168,11 @@ int tfl_walk_next(struct tfl_walk *walk)
     if (walk->ahead == 0u) {
         return 0;
     }
-    while (tfl_head_holds(walk->head->format, walk->next)) {
+    while (tfl_tensor_holds(walk->tensor, walk->next)) {
         walk->next++;
     }
     walk->at = walk->next++;
-    walk->value = value(walk->head, walk->update->feedback, walk->at);
+    walk->value = value(walk->tensor, walk->update->feedback, walk->at);
     walk->dither = tfl_xorshift32(walk->dither);
     walk->sent = choose(walk);
     walk->q = walk->sent ? quantise(walk) : 0;
@@ -226,12 +226,12 @@ static void add(uint32_t *costs, unsigned count, uint32_t symbol)
     }
 }
 
-static void add_costs(struct costs *costs, const struct tfl_head *head, const struct tfl_update *update)
+static void add_costs(struct costs *costs, const struct tfl_tensor *tensor, const struct tfl_update *update)
 {
     uint32_t gap = 0;
     struct tfl_walk w;
 
-    tfl_walk_start(&w, head, update);
+    tfl_walk_start(&w, tensor, update);
     while (tfl_walk_next(&w)) {
         if (!w.sent) {
             gap++;
@@ -255,13 +255,13 @@ static unsigned cheapest(const uint32_t *costs, unsigned count, uint32_t plain)
     return plain <= costs[best] ? PLAIN : best;
 }
 
-static void put_positions(struct writer *b, const struct tfl_head *head, const struct tfl_update *update,
+static void put_positions(struct writer *b, const struct tfl_tensor *tensor, const struct tfl_update *update,
                           unsigned parameter)
 {
     uint32_t gap = 0;
     struct tfl_walk w;
 
-    tfl_walk_start(&w, head, update);
+    tfl_walk_start(&w, tensor, update);
     while (tfl_walk_next(&w)) {
         if (parameter == PLAIN) {
             put(b, w.sent ? 1u : 0u, 1);
@@ -272,13 +272,13 @@ static void put_positions(struct writer *b, const struct tfl_head *head, const s
     }
 }
 
-static void put_values(struct writer *b, const struct tfl_head *head, const struct tfl_update *update,
+static void put_values(struct writer *b, const struct tfl_tensor *tensor, const struct tfl_update *update,
                        unsigned parameter)
 {
     int sign = level(update) == TFL_LEVEL_SIGN;
     struct tfl_walk w;
 
-    tfl_walk_start(&w, head, update);
+    tfl_walk_start(&w, tensor, update);
     while (tfl_walk_next(&w)) {
         if (!w.sent) {
             continue;
@@ -291,7 +291,7 @@ static void put_values(struct writer *b, const struct tfl_head *head, const stru
     }
 }
 
-uint32_t tfl_codec_encode(const struct tfl_head *head, const struct tfl_update *update, uint8_t *out)
+uint32_t tfl_codec_encode(const struct tfl_tensor *tensor, const struct tfl_update *update, uint8_t *out)
 {
     unsigned top = selection(update) == TFL_SELECT_TOP, values = PLAIN, positions = 0;
     struct writer b = {out, 0};
@@ -299,18 +299,18 @@ uint32_t tfl_codec_encode(const struct tfl_head *head, const struct tfl_update *
     if (top || entropy(update)) {
         struct costs costs = {{0}, {0}, 0};
 
-        add_costs(&costs, head, update);
+        add_costs(&costs, tensor, update);
         if (entropy(update)) {
             values = cheapest(costs.values, VALUE_PARAMETERS, costs.sent * widths[level(update)]);
         }
         if (top) {
-            positions = cheapest(costs.gaps, GAP_PARAMETERS, tfl_head_free(head->format));
+            positions = cheapest(costs.gaps, GAP_PARAMETERS, tfl_tensor_free(tensor));
         }
         put(&b, values | positions << 4, 8);
     }
     if (top) {
-        put_positions(&b, head, update, positions);
+        put_positions(&b, tensor, update, positions);
     }
-    put_values(&b, head, update, values);
+    put_values(&b, tensor, update, values);
     return (b.bits + 7u) / 8u;
 }

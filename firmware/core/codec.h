@@ -1,18 +1,18 @@
 /* Updates as they go over the wire (docs/WIRE.md, "Updates"); the twin is tinyfl/reference/codec.py.
 
-   v is the delta of the head or, with feedback, delta + residual. An update says which weights are sent, and of each of
+   v is the delta of a tensor or, with feedback, delta + residual. An update says which weights are sent, and of each of
    them q: v in units of 2^shift. What was not sent of v is the residual from then on. */
 #ifndef TFL_CODEC_H
 #define TFL_CODEC_H
 
-#include "head.h"
+#include "tfl/tfl_node.h"
 
 enum tfl_level { TFL_LEVEL_INT8, TFL_LEVEL_INT4, TFL_LEVEL_INT2, TFL_LEVEL_SIGN };
 enum tfl_selection { TFL_SELECT_ALL, TFL_SELECT_TOP, TFL_SELECT_RANDOM };
 
 /* Goes over all weights that learn, in their order. */
 struct tfl_walk {
-    const struct tfl_head *head;
+    const struct tfl_tensor *tensor;
     const struct tfl_update *update;
     uint32_t next;              /* where to look for the next weight */
     uint32_t ahead;             /* weights that learn from there on */
@@ -24,10 +24,10 @@ struct tfl_walk {
     int sent;
 };
 
-/* 0, or TFL_ERROR_ARGUMENT where no update can be like that for a head of which so many weights learn. */
+/* 0, or TFL_ERROR_ARGUMENT where no update can be like that of a tensor of which so many weights learn. */
 int tfl_codec_check(const struct tfl_update *update, uint32_t weights) TFL_CHECKED;
 
-void tfl_walk_start(struct tfl_walk *walk, const struct tfl_head *head, const struct tfl_update *update);
+void tfl_walk_start(struct tfl_walk *walk, const struct tfl_tensor *tensor, const struct tfl_update *update);
 
 /* 1: came to the next weight; 0: there is none. */
 int tfl_walk_next(struct tfl_walk *walk);
@@ -40,9 +40,9 @@ static inline int32_t tfl_walk_rest(const struct tfl_walk *walk)
 }
 
 /* max |v| and the mean of |v| over the weights that learn, rounded down. */
-void tfl_codec_measure(const struct tfl_head *head, unsigned feedback, uint32_t *largest, uint32_t *mean);
+void tfl_codec_measure(const struct tfl_tensor *tensor, unsigned feedback, uint32_t *largest, uint32_t *mean);
 
 /* The coded update; returns its bytes: at most one and a quarter for a weight, and one. */
-uint32_t tfl_codec_encode(const struct tfl_head *head, const struct tfl_update *update, uint8_t *out);
+uint32_t tfl_codec_encode(const struct tfl_tensor *tensor, const struct tfl_update *update, uint8_t *out);
 
 #endif

@@ -12,7 +12,7 @@ static uint32_t features(const struct tfl_node *node)
     return TFL_FEATURE_CODECS | TFL_FEATURE_PROXIMAL | TFL_FEATURE_CLUSTERS |
            (node->auth.enrolled != 0u ? TFL_FEATURE_AUTH : 0u) |
            (node->store.capacity > 0u ? TFL_FEATURE_STORE : 0u) |
-           (node->head.residual != 0 ? TFL_FEATURE_FEEDBACK : 0u);
+           (node->head.tensor.residual != 0 ? TFL_FEATURE_FEEDBACK : 0u);
 }
 
 /* All but nonce and proof. */

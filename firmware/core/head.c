@@ -21,7 +21,7 @@ static unsigned gather(const struct tfl_head *head, const int8_t *q)
 static void forward(const struct tfl_head *head, unsigned n)
 {
     const uint32_t *x = head->features;
-    const int32_t *block = head->master;
+    const int32_t *block = head->tensor.master;
     int32_t *z = head->logits;
     unsigned classes = head->format->classes;
 
@@ -47,7 +47,7 @@ static void forward_broadcast(const struct tfl_head *head, unsigned n)
     for (unsigned c = 0; c < format->classes; c++) {
         unsigned first = c & ~3u;
         unsigned width = format->classes - first < 4u ? format->classes - first : 4u;
-        const int16_t *column = head->broadcast + first * (format->features + 1u) + (c - first);
+        const int16_t *column = head->tensor.broadcast + first * (format->features + 1u) + (c - first);
         int32_t sum = 0; /* |sum| <= 257 * 2^15 * 255 < 2^31 */
 
         for (const uint32_t *x = head->features, *end = x + n; x != end; x++) {
@@ -108,7 +108,7 @@ static void update(const struct tfl_head *head, unsigned n)
 {
     const uint32_t *x = head->features;
     const int32_t *g = head->logits;
-    int32_t *block = head->master;
+    int32_t *block = head->tensor.master;
     unsigned classes = head->format->classes;
 
     for (; classes >= 4u; classes -= 4u) {
@@ -125,16 +125,6 @@ static void update(const struct tfl_head *head, unsigned n)
     }
 }
 
-uint32_t tfl_head_free(const struct tfl_head_format *format)
-{
-    uint32_t count = tfl_head_count(format), learning = count;
-
-    for (uint32_t i = 0; i < count; i++) {
-        learning -= tfl_head_holds(format, i);
-    }
-    return learning;
-}
-
 /* After an update: weights that are held go back to where they started. */
 static void hold(const struct tfl_head *head)
 {
@@ -145,7 +135,7 @@ static void hold(const struct tfl_head *head)
 
         for (unsigned bits = *held++; bits != 0u; bits >>= 1) {
             if (bits & 1u) {
-                head->master[i] = head->broadcast[i] * 65536; /* |.| < 2^30 */
+                head->tensor.master[i] = head->tensor.broadcast[i] * 65536; /* |.| < 2^30 */
             }
             i++;
         }
@@ -207,9 +197,9 @@ void tfl_head_descend(struct tfl_head *head, unsigned active, uint32_t rate, uns
     descend(head, active);
 }
 
-void tfl_head_clamp(struct tfl_head *head)
+void tfl_head_clamp(const struct tfl_tensor *weights)
 {
-    tfl_clamp_weights(head->master, tfl_head_count(head->format));
+    tfl_clamp_weights(weights->master, weights->count);
 }
 
 /* floor((way * pull + dither) / 2^16) of 32-bit halves; it lies between 0 and way, so the clamp still holds behind it. */
@@ -218,12 +208,12 @@ uint32_t tfl_head_return(struct tfl_head *head, uint32_t pull, uint32_t random)
     uint32_t count = tfl_head_count(head->format);
 
     for (uint32_t i = 0; i < count; i++) {
-        int32_t way = head->master[i] - head->broadcast[i] * 65536; /* |way| < 2^30 + 2^30 */
+        int32_t way = head->tensor.master[i] - head->tensor.broadcast[i] * 65536; /* |way| < 2^30 + 2^30 */
         uint32_t low = ((uint32_t)way & 0xFFFFu) * pull;            /* <= 65535 * 65535 */
 
         random = tfl_xorshift32(random);
-        low += random & 0xFFFFu;                                    /* <= 65535 * 65536 < 2^32 */
-        head->master[i] -= (way >> 16) * (int32_t)pull + (int32_t)(low >> 16); /* |way >> 16| <= 2^15: |product| < 2^31 */
+        low += random & 0xFFFFu; /* <= 65535 * 65536 < 2^32; below, |way >> 16| <= 2^15: |product| < 2^31 */
+        head->tensor.master[i] -= (way >> 16) * (int32_t)pull + (int32_t)(low >> 16);
     }
     return random;
 }
@@ -241,38 +231,12 @@ struct tfl_outcome tfl_head_evaluate(struct tfl_head *head, const int8_t *q, uns
     return judge(head, label, &inverse);
 }
 
-/* |broadcast * 2^16| < 2^30 */
-void tfl_head_start(struct tfl_head *head)
-{
-    for (uint32_t i = tfl_head_count(head->format); i-- > 0u;) {
-        head->master[i] = head->broadcast[i] * 65536;
-    }
-}
-
-void tfl_head_choose(struct tfl_head *head)
-{
-    for (uint32_t i = tfl_head_count(head->format); i-- > 0u;) {
-        head->broadcast[i] = (int16_t)(head->master[i] >> 16);
-    }
-}
-
 void tfl_head_reset(struct tfl_head *head)
 {
     for (uint32_t i = tfl_head_count(head->format); i-- > 0u;) {
-        head->broadcast[i] = head->format->initial[i];
+        head->tensor.broadcast[i] = head->format->initial[i];
     }
-    tfl_head_start(head);
-}
-
-void tfl_head_pull(const struct tfl_head *head, uint8_t *weights)
-{
-    uint32_t count = tfl_head_count(head->format);
-
-    for (uint32_t i = 0; i < count; i++) {
-        int32_t w = (head->master[i] + 0x8000) >> 16; /* |master| <= 2^30 */
-
-        tfl_store16_le(weights + 2u * i, (uint16_t)(tfl_clamp(w, -TFL_HEAD_MAX_WEIGHT, TFL_HEAD_MAX_WEIGHT) & 0xFFFF));
-    }
+    tfl_tensor_start(&head->tensor);
 }
 
 static uint32_t greatest_common_divisor(uint32_t a, uint32_t b)

@@ -8,7 +8,6 @@
 
 #include "tfl/tfl_node.h"
 
-#define TFL_HEAD_MAX_WEIGHT 16383 /* of a broadcast weight, either sign */
 #define TFL_HEAD_CLAMP_STEPS 32u  /* steps that cannot overflow the master weights after a clamp */
 #define TFL_HEAD_MIN_RATE 0x4000u
 #define TFL_HEAD_MAX_RATE 0x8000u
@@ -26,23 +25,8 @@ static inline uint32_t tfl_head_count(const struct tfl_head_format *format)
     return ((uint32_t)format->features + 1u) * format->classes;
 }
 
-/* Whether a weight was pruned and does not learn: its delta and its residual are zero and not sent. */
-static inline unsigned tfl_head_holds(const struct tfl_head_format *format, uint32_t i)
-{
-    return format->held != 0 ? (uint32_t)format->held[i >> 3] >> (i & 7u) & 1u : 0u;
-}
-
-/* How many weights learn. */
-uint32_t tfl_head_free(const struct tfl_head_format *format);
-
 /* Broadcast and master weights as the model was compiled. */
 void tfl_head_reset(struct tfl_head *head);
-
-/* The master weights from the broadcast ones. */
-void tfl_head_start(struct tfl_head *head);
-
-/* The broadcast weights from master weights that nothing has trained since they were broadcast ones. */
-void tfl_head_choose(struct tfl_head *head);
 
 /* One step of stochastic gradient descent on the embedding q; rate and rate_shift within their range, label a class. */
 struct tfl_outcome tfl_head_step(struct tfl_head *head, const int8_t *q, unsigned label, uint32_t rate,
@@ -53,8 +37,8 @@ struct tfl_outcome tfl_head_step(struct tfl_head *head, const int8_t *q, unsigne
 struct tfl_outcome tfl_head_error(struct tfl_head *head, const int8_t *q, unsigned label, unsigned *active);
 void tfl_head_descend(struct tfl_head *head, unsigned active, uint32_t rate, unsigned rate_shift);
 
-/* Due after every TFL_HEAD_CLAMP_STEPS steps of an epoch and at its end. */
-void tfl_head_clamp(struct tfl_head *head);
+/* Due after every TFL_HEAD_CLAMP_STEPS steps of an epoch and at its end; of an adapter's weights too. */
+void tfl_head_clamp(const struct tfl_tensor *weights);
 
 /* The proximal step of FedProx, due with the clamp: takes each master weight back by pull / 2^16 of its way from the
    broadcast weight, rounded at random; pull < 2^16. random: never 0; returns what the next one starts from. */
@@ -62,9 +46,6 @@ uint32_t tfl_head_return(struct tfl_head *head, uint32_t pull, uint32_t random) 
 
 /* The outcome of a forward pass with the broadcast (trained = 0) or the master weights (1). */
 struct tfl_outcome tfl_head_evaluate(struct tfl_head *head, const int8_t *q, unsigned label, int trained);
-
-/* Master weights rounded to broadcast weights, int16 little-endian. */
-void tfl_head_pull(const struct tfl_head *head, uint8_t *weights);
 
 /* The order of an epoch's samples: at, at + step, ... modulo count >= 1; random from tfl_mix. */
 void tfl_order_start(struct tfl_order *order, uint32_t count, uint32_t random);

@@ -3,11 +3,13 @@
 
 #include <string.h>
 
+#include "adapter.h"
 #include "dataset.h"
 #include "fixed.h"
 #include "greeting.h"
 #include "head.h"
 #include "keep.h"
+#include "private.h"
 #include "request.h"
 #include "round.h"
 
@@ -99,11 +101,14 @@ static int evaluate_poll(struct tfl_node *node)
     struct tfl_job *job = &node->job;
     struct tfl_example example;
     struct tfl_outcome outcome;
+    const int8_t *seen;
 
     if (tfl_dataset_get(&node->dataset, job->split, job->done, &example) != 0) {
         return tfl_refuse(node, TFL_ERROR_SAMPLE, job->done);
     }
-    outcome = tfl_head_evaluate(&node->head, example.embedding, example.label, job->trained);
+    seen = tfl_has_adapter(node->head.format) ? tfl_adapter_forward(&node->adapter, example.embedding, job->trained)
+                                              : example.embedding;
+    outcome = tfl_head_evaluate(&node->head, seen, example.label, job->trained);
     job->loss += outcome.loss;
     job->right += outcome.right;
     job->done++;
@@ -121,12 +126,12 @@ static int on_pull(struct tfl_node *node)
     if (node->session.length != TFL_PULL_BYTES) {
         return TFL_ERROR_LENGTH;
     }
-    if (node->state == TFL_SPOILED) {
-        return TFL_ERROR_STATE;
+    if (node->state == TFL_SPOILED || node->shared != TFL_TENSOR_ALL) {
+        return TFL_ERROR_STATE; /* private weights never leave */
     }
     bytes = tfl_weights_encode(&weights, node->session.body);
-    tfl_head_pull(&node->head, node->session.body + bytes);
-    return (int)(bytes + 2u * tfl_head_count(node->head.format));
+    tfl_tensor_pull(&node->weights, node->session.body + bytes);
+    return (int)(bytes + 2u * node->weights.count);
 }
 
 static int on_infer(struct tfl_node *node)
@@ -265,10 +270,11 @@ int tfl_node_poll(struct tfl_node *node)
 
 static uint32_t largest_body(const struct tfl_model *model)
 {
-    uint32_t count = model->head != 0 ? tfl_head_count(model->head) : 0u;
-    uint32_t largest = TFL_WELCOME_BYTES;
+    uint32_t head = model->head != 0 ? tfl_head_count(model->head) : 0u;
+    uint32_t adapter = model->head != 0 && tfl_has_adapter(model->head) ? tfl_adapter_count(model->head) : 0u;
+    uint32_t count = head > adapter ? head : adapter, largest = TFL_WELCOME_BYTES;
     const uint32_t bodies[] = {
-        TFL_TRAIN_BYTES + 2u * count,
+        TFL_TRAIN_BYTES + (adapter > 0u ? 4u : 0u) + 2u * (head + adapter),
         TFL_DELTA_BYTES + count + (count + 7u) / 8u + 1u, /* a value, a bit in a bitmap, the header byte */
         TFL_FEED_BYTES + model->input_bytes,
         TFL_INFERRED_BYTES + model->output_bytes,
@@ -278,6 +284,29 @@ static uint32_t largest_body(const struct tfl_model *model)
         largest = bodies[i] > largest ? bodies[i] : largest;
     }
     return largest;
+}
+
+/* With an adapter there is no error feedback: no residual. */
+static void weights_init(struct tfl_node *node, const struct tfl_node_config *config)
+{
+    const struct tfl_head_format *format = config->model->head;
+    uint32_t count = tfl_head_count(format), more = tfl_has_adapter(format) ? tfl_adapter_count(format) : 0u;
+    struct tfl_tensor head = {config->master, config->broadcast, config->residual, format->held, count};
+    struct tfl_tensor adapter = {config->master + count, config->broadcast + count, 0, 0, more};
+
+    head.residual = adapter.count > 0u ? 0 : head.residual;
+    node->head.format = node->adapter.format = format;
+    node->head.tensor = head;
+    node->head.logits = config->logits;
+    node->head.features = config->features;
+    node->adapter.tensor = adapter;
+    node->weights = head;
+    node->weights.count += adapter.count;
+    node->adapter.x = config->adapter_features;
+    node->adapter.embedding = config->adapted;
+    if (head.residual != 0) {
+        memset(head.residual, 0, 4u * count);
+    }
 }
 
 int tfl_node_init(struct tfl_node *node, const struct tfl_node_config *config)
@@ -297,13 +326,10 @@ int tfl_node_init(struct tfl_node *node, const struct tfl_node_config *config)
     memset(node, 0, sizeof *node);
     tfl_session_init(&node->session, &session);
     tfl_dataset_init(&node->dataset, config);
-    node->head.format = format;
-    node->head.master = config->master;
-    node->head.broadcast = config->broadcast;
-    node->head.logits = config->logits;
-    node->head.features = config->features;
-    node->head.residual = config->residual;
-    status = tfl_store_mount(&node->store, config->port, format != 0 ? 2u * tfl_head_count(format) : 0u);
+    if (format != 0) {
+        weights_init(node, config);
+    }
+    status = tfl_store_mount(&node->store, config->port, tfl_keep_least(node));
     if (status == 0) {
         status = tfl_store_key(&node->store, key);
     }
@@ -314,11 +340,7 @@ int tfl_node_init(struct tfl_node *node, const struct tfl_node_config *config)
     if (format == 0) {
         return 0;
     }
-    tfl_head_reset(&node->head);
-    if (node->head.residual != 0) {
-        memset(node->head.residual, 0, 4u * tfl_head_count(format));
-        tfl_store_extend(&node->store, tfl_keep_bytes(node)); /* without room the residual is lost by a reset */
-    }
+    tfl_store_extend(&node->store, tfl_keep_bytes(node)); /* without room a reset loses what is not the server's */
     return tfl_keep_restore(node);
 }
 

@@ -11,9 +11,9 @@ void tfl_residual_settle(struct tfl_node *node, uint32_t taken)
     struct tfl_walk walk;
 
     if (update->round != 0u && update->round == taken && update->feedback != 0u) {
-        tfl_walk_start(&walk, &node->head, update);
+        tfl_walk_start(&walk, &node->head.tensor, update);
         while (tfl_walk_next(&walk)) {
-            node->head.residual[walk.at] = tfl_walk_rest(&walk); /* no later weight's choice reads this one */
+            node->head.tensor.residual[walk.at] = tfl_walk_rest(&walk); /* no later weight's choice reads this one */
         }
         node->residual_round = taken;
     }
@@ -28,7 +28,7 @@ int tfl_residual_recall(struct tfl_node *node, uint32_t taken)
         return 0;
     }
     if (taken == 0u) {
-        memset(node->head.residual, 0, 4u * tfl_head_count(node->head.format));
+        memset(node->head.tensor.residual, 0, 4u * node->head.tensor.count);
         node->residual_round = 0;
         return 0;
     }

@@ -162,7 +162,7 @@ uint32_t tfl_train_encode(const struct tfl_msg_train *m, uint8_t *body)
 
 int tfl_trained_decode(struct tfl_msg_trained *m, const uint8_t *body, uint32_t length)
 {
-    if (length != TFL_TRAINED_BYTES) {
+    if (length < TFL_TRAINED_BYTES) {
         return TFL_ERROR_LENGTH;
     }
     m->samples = tfl_load32_le(body + 0);
@@ -175,6 +175,8 @@ int tfl_trained_decode(struct tfl_msg_trained *m, const uint8_t *body, uint32_t 
     m->steps = tfl_load32_le(body + 23);
     m->step_ticks = tfl_load32_le(body + 27);
     m->cluster = body[31];
+    m->more = body + TFL_TRAINED_BYTES;
+    m->more_count = length - TFL_TRAINED_BYTES;
     return TFL_OK;
 }
 

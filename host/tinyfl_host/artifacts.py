@@ -20,7 +20,7 @@ from tinyfl.compiler import compile_model, read_tflite
 from tinyfl.compiler.manifest import model_hash
 from tinyfl.compiler.split import initial_weights
 from tinyfl.errors import ConfigError, ModelError, UsageError
-from tinyfl.graph import Graph, HeadFormat
+from tinyfl.graph import AdapterFormat, Graph, HeadFormat
 from tinyfl.reference import quantize_input
 from tinyfl.reference.head import from_wire, read_held
 from tinyfl.settings import GOALS, CompileSettings
@@ -114,9 +114,10 @@ def compile_artifacts(model: Path, goal: str | None = None, *, again: bool = Fal
     artifacts = Artifacts(safe_name(name), build_root() / safe_name(name), model)
     calibration = _calibration(recipe, data) if recipe else None
     goal = _goal(goal, recipe)
-    inputs = _inputs_hash(f"{artifacts.name} {goal}", data, calibration)
+    adapter = recipe.compile.adapter if recipe else 0
+    inputs = _inputs_hash(f"{artifacts.name} {goal} {adapter}", data, calibration)
     if again or not _is_compiled(artifacts, inputs):
-        compiled = compile_model(data, artifacts.name, calibration, goal)
+        compiled = compile_model(data, artifacts.name, calibration, goal, adapter)
         files: dict[str, bytes] = {f"c/{file}": text.encode() for file, text in compiled.sources.items()}
         files["model.tflite"] = data
         files["model.json"] = (json.dumps(compiled.manifest, indent=2) + "\n").encode()
@@ -193,7 +194,17 @@ def _read_head(graph: Graph, document: dict[str, Any]) -> HeadFormat | None:
     constants = (entry["features"], entry["classes"], offset, entry["bias_value"], entry["r2"], entry["fw"])
     bits = entry.get("held")
     held = read_held(bytes.fromhex(bits), initial.size) if bits is not None else None
-    return HeadFormat(*constants, initial, None if held is None else from_wire(held, *constants[:2]))
+    adapter = entry.get("adapter")
+    return HeadFormat(
+        *constants,
+        initial,
+        held=None if held is None else from_wire(held, *constants[:2]),
+        adapter=None if adapter is None else _read_adapter(adapter),
+    )
+
+
+def _read_adapter(entry: dict[str, Any]) -> AdapterFormat:
+    return AdapterFormat(np.array(entry["offset"], np.int8), entry["group"], entry["curvature"])
 
 
 def _inputs_hash(name: str, data: bytes, calibration: npt.NDArray[np.int8] | None) -> str:

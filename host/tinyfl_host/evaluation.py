@@ -13,10 +13,9 @@ from tinyfl_host.crew import Crew, Seat
 from tinyfl_host.events import Accuracy, Emit, LocalOnly
 from tinyfl_host.fleet import Member
 from tinyfl_host.history import History
-from tinyfl_host.learning import choose
+from tinyfl_host.learning import choose, remembering
 from tinyfl_host.ledger import DropRow, Ledger, MetricRow
 from tinyfl_host.plan import Plan
-from tinyfl_host.settings import Settings
 
 FEDERATED = "federated"
 LOCAL = "local:"
@@ -32,32 +31,52 @@ def measure(crew: Crew, plan: Plan, heads: Sequence[Int16], round: int, *, keep:
     That is the one of its last update; a board that has none, as one that never trains, chooses by its own training
     samples. Boards with a store may ``keep`` it.
     """
-    downlink = plan.settings.update.downlink
 
     def count(seat: Seat) -> MetricRow:
         seat.enter("evaluate")
         cluster = choose(seat, plan, crew.history, round, heads)
-        counts = score(seat, crew.history, heads[cluster], round, keep=keep, downlink=downlink)
+        counts = score(seat, plan, crew.history, heads[cluster], round, keep=keep)
         return MetricRow(round, FEDERATED, seat.member.name, *counts, cluster)
 
     return list(crew.each(_left(crew), count, plan.settings.deadline).values())
 
 
 def score(
-    seat: Seat, history: History, weights: Int16, round: int, *, keep: bool = False, downlink: str = "int16"
+    seat: Seat,
+    plan: Plan,
+    history: History,
+    weights: Int16,
+    round: int,
+    *,
+    keep: bool = False,
+    whole: bool = False,
 ) -> tuple[int, int]:
-    """(samples, right) of a head on a board's test data. Raises BoardError for a board that says it knows more."""
-    board, taken = seat.enter("evaluate"), history.taken(seat.member.name)
-    board.load(round, weights, keep=keep, taken=taken, downlink=downlink, deadline=seat.left())
+    """(samples, right) of shared weights, or ``whole`` of weights of all tensors, on a board's test data.
+
+    Raises BoardError for a board that says it knows more.
+    """
+    board = seat.enter("evaluate")
+    adapting, downlink = (plan.local, "int16") if whole else (plan.adapting, plan.settings.update.downlink)
+
+    def load(taken: int) -> None:
+        board.load(round, weights, keep=keep, taken=taken, downlink=downlink, adapting=adapting, deadline=seat.left())
+
+    remembering(seat, plan, history, load)
     reply = board.evaluate(TEST, BROADCAST, deadline=seat.left())
     if reply.correct > reply.samples:
         raise BoardError(f"counted {reply.correct} right answers of {reply.samples} samples")
     return reply.samples, reply.correct
 
 
-def everywhere(crew: Crew, heads: Sequence[Int16], round: int, seconds: float) -> dict[str, list[tuple[int, int]]]:
-    """(samples, right) of each head on each board."""
-    return crew.each(_left(crew), lambda seat: [score(seat, crew.history, w, round) for w in heads], seconds)
+def everywhere(
+    crew: Crew, plan: Plan, models: Sequence[Int16], round: int, seconds: float
+) -> dict[str, list[tuple[int, int]]]:
+    """(samples, right) on each board of each of these models, which are of all tensors."""
+
+    def count(seat: Seat) -> list[tuple[int, int]]:
+        return [score(seat, plan, crew.history, weights, round, whole=True) for weights in models]
+
+    return crew.each(_left(crew), count, seconds)
 
 
 def _left(crew: Crew) -> list[Member]:
@@ -80,24 +99,25 @@ def share(metrics: Sequence[MetricRow]) -> float | None:
     return sum(row.correct for row in metrics) / samples if samples else None
 
 
-def boards_alone(
-    crew: Crew, settings: Settings, rate: tuple[int, int], initial: Int16, ledger: Ledger, emit: Emit
-) -> None:
-    """Each client trains alone from the initial head, for as many epochs as in the rounds, and is measured on all."""
+def boards_alone(crew: Crew, plan: Plan, ledger: Ledger, emit: Emit) -> None:
+    """Each client trains all tensors alone from the initial ones, for as many epochs as in the rounds, and is measured
+    on all boards."""
+    settings, adapting = plan.settings, plan.local
     known = {row.model for row in ledger.metrics()}
     missing = [member for member in crew.clients if LOCAL + member.name not in known]
     crew.start_round(settings.rounds)
 
     def learn(seat: Seat) -> Int16:
         board = seat.enter("local")
-        board.load(0, initial, deadline=seat.left())
+        board.load(0, plan.whole, adapting=adapting, deadline=seat.left())
         for round in range(1, settings.rounds + 1):
-            board.train(round, settings.seed, seat.member.index, settings.epochs, *rate, deadline=seat.left())
+            order = round, settings.seed, seat.member.index, settings.epochs
+            board.train(*order, *plan.local_rate, adapting=adapting, deadline=seat.left())
         return board.pull(deadline=seat.left())
 
     patience = settings.deadline * max(1, settings.rounds)
     heads = crew.each(missing, learn, patience)
-    counts = everywhere(crew, list(heads.values()), 0, patience)
+    counts = everywhere(crew, plan, list(heads.values()), 0, patience)
     for i, (name, weights) in enumerate(heads.items()):
         rows = [MetricRow(settings.rounds, LOCAL + name, board, *rows[i]) for board, rows in counts.items()]
         ledger.put_local(name, weights, rows)

@@ -96,12 +96,12 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class RoundDone:
-    """A round that counts: its boards, the fleet's shift, mean loss, bytes and seconds."""
+    """A round that counts: its boards, the fleet's shift of each shared tensor, mean loss, bytes and seconds."""
 
     round: int
     accuracy: Accuracy | None
     boards: int
-    shift: int
+    shifts: list[int]
     loss: float
     bytes: Bytes
     seconds: float

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tinyfl.errors import ConfigError, LinkError
 from tinyfl.image import NAME_BYTES
 from tinyfl.reference.codec import DENSE, Codec
+from tinyfl.reference.tensors import Adapting
 from tinyfl.wire import messages
 from tinyfl_host.emulate import Emulator
 from tinyfl_host.links import Link, open_link
@@ -46,9 +47,10 @@ class Board(Protocol):
         keep: bool = False,
         taken: int = 0,
         downlink: str = "int16",
+        adapting: Adapting | None = None,
         deadline: float = 60.0,
     ) -> None:
-        """Sends a head to measure, and to keep over a reset; ``taken``, ``downlink``: as in ``train``."""
+        """Sends shared weights to measure, and to keep over a reset; all else as in ``train``."""
 
     def train(
         self,
@@ -64,13 +66,15 @@ class Board(Protocol):
         feedback: bool = False,
         pull: int = 0,
         downlink: str = "int16",
+        adapting: Adapting | None = None,
         deadline: float = 60.0,
     ) -> messages.Trained:
         """Trains on the board's own samples, from the broadcast ``weights`` or from where it is.
 
         ``taken``: the last round in which this board's update counted (0: none). ``feedback``: what its updates left
         out until then is added. ``pull``: of FedProx (``reference.head.pull``). ``downlink``: how weights go over the
-        wire, of ``codecs.DOWNLINKS``.
+        wire, of ``codecs.DOWNLINKS``. ``adapting``: of a model with an adapter, which tensors ``weights`` are of (the
+        others are private: they stay on the board) and the adapter's rate; None: there is no adapter.
         """
 
     def offer(
@@ -81,20 +85,21 @@ class Board(Protocol):
         *,
         taken: int = 0,
         downlink: str = "int16",
+        adapting: Adapting | None = None,
         deadline: float = 60.0,
     ) -> messages.Offered:
         """Measures a cluster's head on the training samples; ``train`` without weights starts from the round's best."""
 
     def collect(
-        self, round: int, shift: int, seed: int, *, codec: Codec = DENSE, deadline: float = 60.0
+        self, round: int, shift: int, seed: int, *, codec: Codec = DENSE, tensor: int = 0, deadline: float = 60.0
     ) -> messages.Delta:
-        """Asks for its update, coded; ``codec.feedback`` must be what ``train`` said."""
+        """Asks for the update of a tensor, coded; ``codec.feedback`` must be what ``train`` said."""
 
     def evaluate(self, split: int, source: int, *, deadline: float = 60.0) -> messages.Evaluated:
         """Counts right answers."""
 
     def pull(self, *, deadline: float = 60.0) -> npt.NDArray[np.int16]:
-        """Asks for the trained head."""
+        """Asks for the trained weights of all tensors; refused while one is private."""
 
     def infer(self, x: npt.NDArray[np.int8], *, deadline: float = 60.0) -> tuple[int, npt.NDArray[np.int8]]:
         """Runs the whole model on one input."""

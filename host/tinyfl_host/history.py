@@ -1,8 +1,9 @@
-"""The rounds of a run that counted, as far as boards with error feedback depend on them.
+"""The rounds of a run that counted, as far as boards depend on them that keep something from round to round.
 
-A residual is a board's alone: nobody else can compute it without its data. It follows from nothing but seeds, data and
-the heads and shifts of the rounds that took the board's update. So a board that lost it, by a reset without a store or
-because the host that simulates it was restarted, gets it back by doing those rounds again.
+A residual (error feedback) or a private tensor is a board's alone: nobody else can compute it without its data. It
+follows from nothing but seeds, data and the weights and shifts of the rounds that took the board's update. So a board
+that lost it, by a reset without a store or because the host that simulates it was restarted, gets it back by doing
+those rounds again.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ class Took:
 
 @dataclass(frozen=True)
 class Past:
-    """A round that counted: the heads that its boards trained from, its shift, and whose updates were taken."""
+    """A round that counted: the weights that its boards trained from, one vector a cluster; the shift of each shared
+    tensor; and whose updates were taken."""
 
     round: int
     heads: Sequence[npt.NDArray[np.int16]]
-    shift: int
+    shifts: Sequence[int]
     boards: Mapping[str, Took]
 
     def weights(self, board: str) -> npt.NDArray[np.int16]:

@@ -17,6 +17,7 @@ from tinyfl_host.crew import Crew
 from tinyfl_host.evaluation import FEW, accuracy, measure
 from tinyfl_host.events import Accuracy, Emit, RunDone, RunStart, Step
 from tinyfl_host.fleet import Member, read_fleet
+from tinyfl_host.history import History
 from tinyfl_host.keys import load_keys
 from tinyfl_host.lab import load_lab
 from tinyfl_host.ledger import Ledger, MetricRow, find_run
@@ -25,7 +26,7 @@ from tinyfl_host.links.trace import Trace
 from tinyfl_host.parts import recipe_members, shares
 from tinyfl_host.plan import Plan
 from tinyfl_host.recipe import Recipe
-from tinyfl_host.runs import heads_after, run_rounds
+from tinyfl_host.runs import heads_after, remembered, run_rounds
 from tinyfl_host.scenario import Auth, Model, Scenario, bring_up, load_model, prepare
 from tinyfl_host.serving import check
 from tinyfl_host.settings import Settings, resettle, settle
@@ -83,22 +84,35 @@ def begin(request: Request, model: Model) -> tuple[list[Member], Plan]:
 
 
 def _without_alone(settings: Settings, request: Request, emit: Emit) -> Settings:
-    """Of many boards, what each learns alone is computed only where it was asked for."""
-    if settings.boards <= FEW or not settings.local_only or request.given.get("local_only") is not None:
+    """What each board learns alone is computed only where it was asked for, if it takes long, or would send the host
+    what a board learned of a tensor that is private."""
+    if not settings.local_only or request.given.get("local_only") is not None:
         return settings
-    emit(Step(f"{settings.boards} boards: what each learns alone is left out (--local-only asks for it)"))
+    if settings.personal.private != "none":
+        why = f"the {settings.personal.private} is private"
+    elif settings.boards > FEW:
+        why = f"{settings.boards} boards"
+    else:
+        return settings
+    emit(Step(f"{why}: what each learns alone is left out (--local-only asks for it)"))
     return dataclasses.replace(settings, local_only=False)
 
 
 def evaluate(request: Request, run: str | None, emit: Emit) -> tuple[Accuracy, list[MetricRow]]:
-    """How good the compiled head, or the final head of ``run``, is on the boards. LinkError where none answers."""
+    """How good the compiled weights, or the final ones of ``run``, are on the boards. LinkError where none answers.
+
+    Of a run with a private tensor each of its boards has its own, as the run left it; any other has the compiled one.
+    """
     model = load_model(request.folder)
     members = _evaluated_members(request, model[0])
     scenario = prepare(model, members)
     settings = settle(model[0], request.on or NAMED, len(members), request.given)
-    plan = Plan(scenario.format, settings)
-    heads = [plan.initial] if run is None else _final_heads(scenario, run)
+    plan, history = Plan(scenario.format, settings), History()
+    heads = [plan.initial]
+    if run is not None:
+        plan, heads, history = _finished(scenario, plan, run)
     with bring_up(scenario, _keys(request, emit)) as fleet, Crew(fleet, emit) as crew:
+        crew.history = history
         rows = measure(crew, plan, heads, 0)
     if not rows:
         raise LinkError(f"no board answered{crew.reasons()}", "mend the boards and try again")
@@ -113,7 +127,8 @@ def _evaluated_members(request: Request, recipe: Recipe) -> list[Member]:
     return _new_members(request, recipe)
 
 
-def _final_heads(scenario: Scenario, run: str) -> list[npt.NDArray[np.int16]]:
+def _finished(scenario: Scenario, plan: Plan, run: str) -> tuple[Plan, list[npt.NDArray[np.int16]], History]:
+    """The final weights of a run; where a tensor of it is private, with its plan and the rounds of its own boards."""
     with Ledger(find_run(scenario.runs, run), write=False) as ledger:
         model, last = ledger.identity()["model"], ledger.last_round()
         if model != scenario.identity["model"]:
@@ -121,7 +136,17 @@ def _final_heads(scenario: Scenario, run: str) -> list[npt.NDArray[np.int16]]:
             raise ConfigError(f"run {run} trained the model {model[:16]}, {scenario.recipe.folder} now is {now[:16]}")
         if last is None:
             raise ConfigError(f"run {run} ended before its first round", "go on with --resume")
-        return heads_after(ledger, last)
+        settings, weights = resettle(ledger.settings(), {}, run), heads_after(ledger, last)
+        if settings.personal.private == "none":
+            return plan, weights, History()
+        own = {_place(Member(**document)) for document in ledger.members()}
+        history = remembered(ledger, {member.name for member in scenario.members if _place(member) in own})
+        return dataclasses.replace(plan, settings=settings), weights, history
+
+
+def _place(member: Member) -> Member:
+    """Who a board is, wherever it is."""
+    return dataclasses.replace(member, link="", rate=0.0)
 
 
 def _run(request: Request, scenario: Scenario, plan: Plan, ledger: Ledger, emit: Emit) -> RunDone:
@@ -212,7 +237,9 @@ def _plan(format: HeadFormat, members: Sequence[Member], settings: Settings) -> 
     clients = sum(member.trains for member in members)
     if isinstance(settings.quorum, int) and settings.quorum > clients:
         raise UsageError(f"a quorum of {settings.quorum} boards, {clients} train", "ask for fewer, or for a fraction")
-    _ = plan.rate, plan.local_rate, plan.pull, plan.codec(1)
+    _ = plan.rate, plan.local_rate, plan.adapting, plan.local, plan.pull
+    for tensor in plan.tensors:
+        plan.codec(1, tensor)
     check(plan, members)
     return plan
 

@@ -1,41 +1,52 @@
-"""What a board does in a round: it chooses among the heads of clusters, and trains, also where it lost its residual."""
+"""What a board does in a round: it chooses among the heads of clusters, trains, and sends what it learned.
+
+Where it lost what it keeps from round to round (its residual, or a private tensor), it does its old rounds again first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tinyfl.errors import BoardError
 from tinyfl.federated.clusters import best, check_chosen
+from tinyfl.federated.update import Update, check_trained, joined, read_update
+from tinyfl.reference import tensors
+from tinyfl.reference.codec import stream
 from tinyfl.wire.messages import Status, Trained
 from tinyfl_host.crew import Seat
 from tinyfl_host.history import History
 from tinyfl_host.plan import Plan
 
+T = TypeVar("T")
 Int16 = npt.NDArray[np.int16]
 
 
 def learn(seat: Seat, plan: Plan, history: History, round: int, heads: Sequence[Int16]) -> Trained:
-    """One board's training in a round; where it lost its residual, the rounds that made that first.
-
-    Raises BoardError for a board that chose a cluster that was not offered.
+    """One board's training in a round. Raises BoardError for a board that chose a cluster that was not offered, or
+    reports what no board can have learned.
     """
-    board, member = seat.enter("train"), seat.member
+    seat.enter("train")
     if seat.welcome is not None:
-        plan.check_offer(seat.welcome, round, member.name)
-    try:
-        return _train(seat, plan, round, heads, history.taken(member.name))
-    except BoardError as error:
-        if error.status != Status.ERROR_RESIDUAL:
-            raise
-    taken = 0
-    for past in history.of(member.name):
-        plan.train(board, member, past.round, past.weights(member.name), taken, seat.left())
-        plan.collect(board, member, past.round, past.shift, seat.left())
-        taken = past.round
-    return _train(seat, plan, round, heads, taken)
+        plan.check_offer(seat.welcome, round, seat.member.name)
+    reply = remembering(seat, plan, history, lambda taken: _train(seat, plan, round, heads, taken))
+    return check_trained(reply, len(tensors.numbers(plan.format)))
+
+
+def send(seat: Seat, plan: Plan, round: int, shifts: Sequence[int], samples: int) -> Update:
+    """What one board learned from so many samples: the deltas of each shared tensor in units of 2^its shift.
+
+    Raises BoardError as ``read_update`` does.
+    """
+    board, parts = seat.greeted(), []
+    for tensor, shift in zip(plan.tensors, shifts, strict=True):
+        delta = plan.collect(board, seat.member, round, tensor, shift, seat.left())
+        random = stream(plan.settings.seed, round, tensor)
+        parts.append(read_update(plan.codec(round, tensor), delta, plan.learns[tensor], samples, random))
+    return joined(parts)
 
 
 def choose(seat: Seat, plan: Plan, history: History, round: int, heads: Sequence[Int16]) -> int:
@@ -44,6 +55,26 @@ def choose(seat: Seat, plan: Plan, history: History, round: int, heads: Sequence
     if len(heads) == 1 or known is not None:
         return known or 0
     return best(_losses(seat, plan, round, heads, history.taken(seat.member.name)))
+
+
+def remembering(seat: Seat, plan: Plan, history: History, ask: Callable[[int], T]) -> T:
+    """What ``ask`` returns, given the last round that took the board's update.
+
+    A board that says that it lost what that round left to it does all rounds again that took its updates.
+    """
+    member = seat.member
+    try:
+        return ask(history.taken(member.name))
+    except BoardError as error:
+        if error.status != Status.ERROR_RESIDUAL:
+            raise
+    board, taken = seat.greeted(), 0
+    for past in history.of(member.name):
+        plan.train(board, member, past.round, past.weights(member.name), taken, seat.left())
+        for tensor, shift in zip(plan.tensors, past.shifts, strict=True):
+            plan.collect(board, member, past.round, tensor, shift, seat.left())
+        taken = past.round
+    return ask(taken)
 
 
 def _train(seat: Seat, plan: Plan, round: int, heads: Sequence[Int16], taken: int) -> Trained:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from tinyfl.errors import ConfigError, UsageError
 
 FILE = "ledger.sqlite"
-VERSION = 3
+VERSION = 4
 ROOM = "make room or permit writing, or set TINYFL_BUILD; what was written is kept: tinyfl run … --resume"
 
 SCHEMA = """
@@ -31,7 +31,7 @@ CREATE TABLE run (
     id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER, name TEXT, created TEXT, finished TEXT,
     identity TEXT, settings TEXT, members TEXT, result TEXT);
 CREATE TABLE rounds (
-    round INTEGER PRIMARY KEY, clusters INTEGER, masters BLOB, shift INTEGER, selected TEXT, seconds REAL,
+    round INTEGER PRIMARY KEY, clusters INTEGER, masters BLOB, shifts TEXT, selected TEXT, seconds REAL,
     bytes_up INTEGER, bytes_down INTEGER, payload_up INTEGER, body_up INTEGER, body_down INTEGER, moments BLOB);
 CREATE TABLE updates (
     round INTEGER, board TEXT, samples INTEGER, loss REAL, max_delta INTEGER, deltas BLOB,
@@ -55,7 +55,7 @@ class UpdateRow:
     board: str
     samples: int
     loss: float
-    max_delta: int
+    max_delta: int  # of tensor 0: 0 where that is private
     deltas: npt.NDArray[np.int8]  # as they were sent: coded
     bytes_up: int = 0
     bytes_down: int = 0
@@ -69,11 +69,11 @@ class UpdateRow:
 
 @dataclass(frozen=True)
 class RoundRow:
-    """One round that is over: the master weights after it (int32, wire order, a row a cluster) and who was asked."""
+    """One round that is over: shared master weights after it (int32, wire order, a row a cluster); who was asked."""
 
     round: int
     masters: npt.NDArray[np.int32]
-    shift: int = 0
+    shifts: tuple[int, ...] = ()  # of each shared tensor
     selected: tuple[str, ...] = ()
     seconds: float = 0.0
     bytes_up: int = 0
@@ -250,7 +250,7 @@ class Ledger:
     def rounds(self) -> list[RoundRow]:
         """All rounds that are over, round 0 first."""
         columns = (
-            "round, clusters, masters, shift, selected, "
+            "round, clusters, masters, shifts, selected, "
             "seconds, bytes_up, bytes_down, payload_up, body_up, body_down, moments"
         )
         return [_round(row) for row in self._rows(f"SELECT {columns} FROM rounds ORDER BY round")]
@@ -289,7 +289,8 @@ class Ledger:
 
     def _put_round(self, row: RoundRow) -> None:
         masters = np.atleast_2d(row.masters)
-        values = (row.round, len(masters), _blob(masters, "<i4"), row.shift, json.dumps(list(row.selected)))
+        texts = json.dumps(row.shifts), json.dumps(row.selected)
+        values = (row.round, len(masters), _blob(masters, "<i4"), *texts)
         counts = (row.seconds, row.bytes_up, row.bytes_down, row.payload_up, row.body_up, row.body_down, row.moments)
         self._db.execute(f"INSERT INTO rounds VALUES ({_marks(12)})", (*values, *counts))
 
@@ -395,9 +396,9 @@ def _blob(array: npt.NDArray[Any], kind: str) -> bytes:
 
 
 def _round(row: Sequence[Any]) -> RoundRow:
-    round, clusters, masters, shift, selected, *rest = row
+    round, clusters, masters, shifts, selected, *rest = row
     weights = np.frombuffer(masters, "<i4").astype(np.int32).reshape(clusters, -1)
-    return RoundRow(round, weights, shift, tuple(json.loads(selected)), *rest)
+    return RoundRow(round, weights, tuple(json.loads(shifts)), tuple(json.loads(selected)), *rest)
 
 
 def _update(row: Sequence[Any]) -> UpdateRow:

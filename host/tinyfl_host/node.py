@@ -63,7 +63,7 @@ class Node(Requests):
         self.repeats = 0  # frames that were sent again, questions included
         self.forged = 0  # replies whose MAC did not hold
         self.logs: list[str] = []  # what the board said outside messages
-        self._link, self._manifest = link, manifest
+        self._link, self.manifest = link, manifest
         self._silence, self._clock, self._sleep = silence, clock, sleep
         self._reopen, self._patience, self._pause = reopen, patience, FIRST_PAUSE
         self._keys, self._require_auth, self._nonce = keys, require_auth, nonce
@@ -89,8 +89,8 @@ class Node(Requests):
         self._session = None  # until the board has passed
         welcome = self._check_welcome(self._read(wire.Hello, wire.Welcome, reply))
         channel = self._authenticate(welcome, auth.base(request, reply[1]))
-        if self._manifest is not None:
-            check_model(welcome, self._manifest, self.name)
+        if self.manifest is not None:
+            check_model(welcome, self.manifest, self.name)
         session.agree(welcome.chunk, welcome.window, channel)
         self._session, self.welcome = session, welcome
         return welcome

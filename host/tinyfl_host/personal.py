@@ -51,10 +51,10 @@ def boards_own(crew: Crew, plan: Plan, ledger: Ledger, emit: Emit) -> None:
     missing = [member for member in crew.clients if member.name not in done]
     own = crew.each(missing, lambda seat: _tune(seat, crew, plan, heads), patience)
     few = len(crew.members) <= FEW
-    counts = everywhere(crew, [one.weights for one in own.values()], rounds, patience) if few else {}
+    counts = everywhere(crew, plan, [one.weights for one in own.values()], rounds, patience) if few else {}
 
     def keep(seat: Seat) -> tuple[int, int]:
-        return score(seat, crew.history, own[seat.member.name].weights, rounds, keep=True)
+        return score(seat, plan, crew.history, own[seat.member.name].weights, rounds, keep=True, whole=True)
 
     ready = [member for member in missing if member.name in own and member.name not in crew.dropped()]
     kept = crew.each(ready, keep, patience)
@@ -86,7 +86,9 @@ def _tune(seat: Seat, crew: Crew, plan: Plan, heads: list[Int16]) -> Own:
 
     def train(after: int, epochs: int, weights: Int16 | None) -> int:
         order = (settings.rounds + after, settings.seed, seat.member.index, epochs)
-        return board.train(*order, *plan.local_rate, weights, taken=taken, deadline=seat.left()).loss
+        return board.train(
+            *(*order, *plan.local_rate, weights), taken=taken, adapting=plan.local, deadline=seat.left()
+        ).loss
 
     progressive = train(1, 1, common)
     if progressive >= board.evaluate(TRAIN, BROADCAST, deadline=seat.left()).loss:

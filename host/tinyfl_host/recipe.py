@@ -24,6 +24,7 @@ from tinyfl.federated.optimisers import OPTIMISERS
 from tinyfl.federated.robust import RULES
 from tinyfl.federated.selection import POLICIES
 from tinyfl.reference.codec import LEVELS, SELECTIONS
+from tinyfl.reference.tensors import NAMES
 from tinyfl.settings import CompileSettings, TrainSettings, choice, number
 
 S = TypeVar("S")
@@ -70,6 +71,7 @@ class RunSettings:
     epochs: int = number(5, 1, 65_535)
     rate: float = number(0.5, 1e-6, 100.0)
     local_rate: float = number(0.25, 1e-6, 100.0)
+    adapter_rate: float = number(0.25, 1e-6, 100.0)  # of the adapter, where the model has one
     fraction: float = number(1.0, 1e-6, 1.0)
     quorum: float | int = number(0.5, 0, 1_000_000)
     deadline: float = number(60.0, 0.1, 1e6)  # seconds a round
@@ -135,10 +137,11 @@ class ClusterSettings:
 
 @dataclass(frozen=True)
 class PersonalSettings:
-    """``[personal]``: each board's own head, after the last round."""
+    """``[personal]``: what is each board's own: tensors in every round, or a head of its own after the last one."""
 
     tune: int = number(0, 0, 65_535)  # epochs on the board's own samples, at [run] local_rate; 0: none
     mix: float = number(1.0, 0.01, 1.0)  # of the way from the common head to the tuned one that its own head goes
+    private: str = choice("none", *NAMES)  # of head and adapter, the one that never leaves its board
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from tinyfl_host.ledger import FILE, Ledger
 from tinyfl_host.summary import BoardFigures, Summary, summarise
 
 CSV_COLUMNS = (
-    *("round", "clients", "unseen", "boards", "selected", "shift", "loss"),
+    *("round", "clients", "unseen", "boards", "selected", "shifts", "loss"),
     *("bytes_up", "bytes_down", "payload_up", "body_up", "body_down", "seconds"),
 )
 COLOURS = 8  # lines of a chart that can be told apart
@@ -101,7 +101,8 @@ def as_csv(summary: Summary) -> str:
 
 def _lines(summary: Summary) -> Iterator[list[Any]]:
     for row in summary.rounds:
-        values = {**dataclasses.asdict(row), "clients": row.accuracy.clients, "unseen": row.accuracy.unseen}
+        shares = {"clients": row.accuracy.clients, "unseen": row.accuracy.unseen}
+        values = {**dataclasses.asdict(row), **shares, "shifts": " ".join(map(str, row.shifts))}
         yield ["" if values[key] is None else values[key] for key in CSV_COLUMNS]
 
 
@@ -193,6 +194,10 @@ def as_html(summary: Summary) -> str:
         settings=[
             *((label, summary.settings.get(key)) for key, label in SETTINGS.items()),
             ("updates", _updates(summary.settings["update"])),
+            (
+                "shared weights",
+                f"{summary.shared_weights:,}" + (f"; the {summary.private} is private" if summary.private else ""),
+            ),
         ],
         per_update=_per_update(summary),
     )

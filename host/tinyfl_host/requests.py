@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tinyfl.errors import BoardError, FrameError, MismatchError
 from tinyfl.federated.codecs import DIFFERENCE, INT16, encode_weights
 from tinyfl.reference.codec import DENSE, Codec
+from tinyfl.reference.tensors import ALL, Adapting
 from tinyfl.wire import messages as wire
 from tinyfl.wire.packing import Message
 from tinyfl.wire.refusal import refusal
@@ -28,12 +29,17 @@ NO_WEIGHTS = np.zeros(0, np.uint8)
 
 
 class Requests:
-    """Base of boards that answer messages. ``welcome``: what the board said of itself, once it has."""
+    """Base of boards that answer messages. ``welcome``: what the board said of itself, once it has.
+
+    ``manifest`` (model.json): what it must hold; None: nobody knows.
+    """
 
     name: str
     welcome: wire.Welcome | None
-    _held: Int16 | None = None  # the broadcast head of the board, where it said that it has it
-    _offers: Mapping[int, Int16] = MappingProxyType({})  # heads of clusters that were offered since the last TRAIN
+    manifest: Mapping[str, Any] | None
+    _held: tuple[int, Int16] | None = None  # the broadcast weights of the board, where it said that it has them, and
+    # the mask of their tensors
+    _offers: Mapping[int, tuple[int, Int16]] = MappingProxyType({})  # of clusters, since the last TRAIN
 
     def _ask(self, request: Message, expected: type[Reply], deadline: float) -> Reply:
         """One request and its reply within ``deadline`` seconds, after HELLO if there is need for one."""
@@ -51,17 +57,19 @@ class Requests:
         keep: bool = False,
         taken: int = 0,
         downlink: str = "int16",
+        adapting: Adapting | None = None,
         deadline: float = 60.0,
     ) -> None:
-        """Sends a head to measure, int16 in wire order; ``keep``: the board stores it, where it has a store.
+        """Sends shared weights to measure, int16 in wire order; ``keep``: the board stores them, where it has a store.
 
         ``taken``: the last round in which the board's update counted. ``downlink``: how weights go over the wire.
+        ``adapting``: which tensors they are of, where the model has an adapter.
         """
 
         def head(coding: int, coded: UInt8) -> wire.Head:
             return wire.Head(round, int(keep), taken, coding, coded)
 
-        self._send(head, wire.Done, weights, downlink, deadline)
+        self._send(head, wire.Done, weights, downlink, adapting, deadline)
 
     def offer(
         self,
@@ -71,6 +79,7 @@ class Requests:
         *,
         taken: int = 0,
         downlink: str = "int16",
+        adapting: Adapting | None = None,
         deadline: float = 3600.0,
     ) -> wire.Offered:
         """The board measures a cluster's head; see OFFER in docs/WIRE.md."""
@@ -78,8 +87,8 @@ class Requests:
         def request(coding: int, coded: UInt8) -> wire.Offer:
             return wire.Offer(round, taken, cluster, coding, coded)
 
-        offers = {**self._offers, cluster: weights}
-        reply = self._send(request, wire.Offered, weights, downlink, deadline)
+        offers = {**self._offers, cluster: (_mask(adapting), weights)}
+        reply = self._send(request, wire.Offered, weights, downlink, adapting, deadline)
         self._offers = offers
         return reply
 
@@ -97,24 +106,31 @@ class Requests:
         feedback: bool = False,
         pull: int = 0,
         downlink: str = "int16",
+        adapting: Adapting | None = None,
         deadline: float = 3600.0,
     ) -> wire.Trained:
-        """Trains on the board's own samples, from ``weights`` if they are given; see TRAIN in docs/WIRE.md."""
+        """Trains on the board's own samples, from ``weights`` if they are given; see TRAIN in docs/WIRE.md.
+
+        ``adapting``: which tensors they are of, and the adapter's rate, where the model has one.
+        """
 
         def request(coding: int, coded: UInt8) -> wire.Train:
             return wire.Train(round, seed, board, taken, epochs, rate, shift, pull, int(feedback), coding, coded)
 
         if weights is None or weights.size == 0:
             held, self._held = self._held, None
-            reply = self._ask(request(INT16, NO_WEIGHTS), wire.Trained, deadline)
+            bare = NO_WEIGHTS if adapting is None else adapting.prefix(loads=False, trains=True)
+            reply = self._ask(request(INT16, bare), wire.Trained, deadline)
             self._held = self._offers.get(reply.cluster) if self._offers else held
             self._offers = {}
             return reply
-        return self._send(request, wire.Trained, weights, downlink, deadline)
+        return self._send(request, wire.Trained, weights, downlink, adapting, deadline)
 
-    def collect(self, round: int, shift: int, seed: int, *, codec: Codec = DENSE, deadline: float = 60.0) -> wire.Delta:
-        """The update in units of 2^shift, as coded; raises FrameError where it is of another round."""
-        delta = self._ask(wire.Collect(round, 0, shift, seed, codec.code, codec.count), wire.Delta, deadline)
+    def collect(
+        self, round: int, shift: int, seed: int, *, codec: Codec = DENSE, tensor: int = 0, deadline: float = 60.0
+    ) -> wire.Delta:
+        """A tensor's update in units of 2^shift, as coded; raises FrameError where it is of another round."""
+        delta = self._ask(wire.Collect(round, tensor, shift, seed, codec.code, codec.count), wire.Delta, deadline)
         if delta.round != round:
             raise self._liar(f"asked for round {round}, the DELTA is of round {delta.round}")
         return delta
@@ -125,18 +141,26 @@ class Requests:
         expected: type[Reply],
         weights: Int16,
         downlink: str,
+        adapting: Adapting | None,
         deadline: float,
     ) -> Reply:
         """A request with coded weights. A board that held others than the difference is to gets them whole."""
-        held, self._held, self._offers = self._held, None, {}
-        coding, coded = encode_weights(weights, downlink, held)
+        held, self._held, self._offers, mask = self._held, None, {}, _mask(adapting)
+        known = held[1] if held is not None and held[0] == mask else None
+
+        def ask(coding: int, coded: UInt8) -> Reply:
+            if adapting is not None:
+                coded = np.concatenate([adapting.prefix(trains=expected is wire.Trained), coded])
+            return self._ask(request(coding, coded), expected, deadline)
+
+        coding, coded = encode_weights(weights, downlink, known)
         try:
-            reply = self._ask(request(coding, coded), expected, deadline)
+            reply = ask(coding, coded)
         except BoardError as error:
             if coding != DIFFERENCE or error.status != wire.Status.ERROR_DIGEST:
                 raise
-            reply = self._ask(request(*encode_weights(weights, "int16", None)), expected, deadline)
-        self._held = weights
+            reply = ask(*encode_weights(weights, "int16", None))
+        self._held = mask, weights
         return reply
 
     def evaluate(self, split: int, source: int, *, deadline: float = 3600.0) -> wire.Evaluated:
@@ -144,7 +168,7 @@ class Requests:
         return self._ask(wire.Evaluate(split, source), wire.Evaluated, deadline)
 
     def pull(self, *, deadline: float = 60.0) -> npt.NDArray[np.int16]:
-        """The trained head, int16 in wire order."""
+        """The trained weights of all tensors, int16 in wire order; refused where one is private."""
         weights = self._ask(wire.Pull(), wire.Weights, deadline).weights
         self._check_count("WEIGHTS", len(weights))
         return weights
@@ -186,11 +210,16 @@ class Requests:
             raise
 
     def _check_count(self, message: str, count: int) -> None:
-        """Raises FrameError where the board's head has another size than it said."""
-        welcome = self.welcome
+        """Raises FrameError where the board's tensors have another size than it and its model say."""
+        welcome, head = self.welcome, (self.manifest or {}).get("head") or {}
         expected = 0 if welcome is None else (welcome.head_features + 1) * welcome.head_classes
+        expected += head.get("adapter", {}).get("count", 0)
         if count != expected:
-            raise self._liar(f"{message} holds {count} weights, the head has {expected}")
+            raise self._liar(f"{message} holds {count} weights, there are {expected}")
+
+
+def _mask(adapting: Adapting | None) -> int:
+    return ALL if adapting is None else adapting.shared
 
 
 def check_protocol(welcome: bytes, board: str) -> None:

@@ -12,17 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinyfl.errors import QuorumError
-from tinyfl.federated.codecs import fleet_shift
 from tinyfl.federated.optimisers import State
-from tinyfl.federated.update import Update, check_trained, read_update
+from tinyfl.federated.update import Update
 from tinyfl.reference import head
-from tinyfl.reference.codec import stream
 from tinyfl.wire.messages import Trained
 from tinyfl_host import events, serving
 from tinyfl_host.crew import Crew, Deadline, Seat
 from tinyfl_host.events import Emit
 from tinyfl_host.history import Past
-from tinyfl_host.learning import learn
+from tinyfl_host.learning import learn, send
 from tinyfl_host.plan import Plan
 
 TRAIN_SHARE = 0.75  # of a round's deadline; the rest is kept to collect
@@ -34,8 +32,8 @@ class Round:
 
     round: int
     selected: list[str]
-    models: Sequence[State]  # the server's after it, one a cluster: master weights in wire order, moments
-    shift: int
+    models: Sequence[State]  # the server's after it, one a cluster: shared master weights in wire order, moments
+    shifts: Sequence[int]  # of each shared tensor
     trained: Mapping[str, Trained]
     updates: Mapping[str, Update]
     seconds: float
@@ -49,44 +47,44 @@ class Round:
 
 
 def federated_round(crew: Crew, plan: Plan, models: Sequence[State], round: int, emit: Emit) -> Round:
-    """Select, broadcast, train on the boards, announce one shift, collect coded deltas, aggregate.
+    """Select, broadcast, train on the boards, announce one shift a tensor, collect coded deltas, aggregate.
 
     There is one model, or one for each cluster of boards: a board then gets all heads and trains the one that fits it.
+    Of a tensor that is private nothing is sent, either way (``plan.shared``).
 
     A board that was reset trains again and comes to the same weights. One that fails or is late is dropped, with the
     reason; QuorumError where too few are left. The round waits for all boards that live, until the deadline: which
     boards count must not depend on which are fast.
     """
-    server, deadline = serving.server(plan), Deadline(plan.settings.deadline)
+    deadline = Deadline(plan.settings.deadline)
     chosen = serving.choose(plan, crew.clients, crew.history, round)
     emit(events.RoundStart(round, [member.name for member in chosen]))
     heads = [plan.broadcast(model.master) for model in models]
-    codec, random = plan.codec(round), stream(plan.settings.seed, round)
     require_offers(crew, plan, round)
     lives: dict[str, int] = {}  # in which greeting of its seat each board trained
 
     def train(seat: Seat) -> Trained:
         reply = learn(seat, plan, crew.history, round, heads)
         lives[seat.member.name] = seat.greetings
-        return check_trained(reply)
+        return reply
 
     def collect(seat: Seat) -> Update:
-        name, board = seat.member.name, seat.enter("collect")
+        name = seat.member.name
+        seat.enter("collect")
         if seat.greetings != lives[name]:  # reset since, perhaps: what it trained may be gone
             train(seat)
-        delta = plan.collect(board, seat.member, round, shift, seat.left())
-        return read_update(codec, delta, plan.learns, trained[name].samples, random)
+        return send(seat, plan, round, shifts, trained[name].samples)
 
     trained = crew.each(chosen, train, deadline.left(TRAIN_SHARE))
     require_quorum(crew, plan, round, len(chosen), len(trained))
-    shift = fleet_shift(codec, server.believed(list(trained.values())))
+    shifts = serving.shifts(plan, round, list(trained.values()))
     ready = [member for member in chosen if member.name in trained]
     updates = crew.each(ready, collect, deadline.left())
     require_quorum(crew, plan, round, len(chosen), len(updates))
-    past = Past(round, heads, shift, serving.took(plan, len(heads), trained, updates))
+    past = Past(round, heads, shifts, serving.took(plan, heads, shifts, trained, updates))
     models = serving.step(plan, models, past, updates)
     crew.history.add(past)
-    return Round(round, [member.name for member in chosen], models, shift, trained, updates, deadline.elapsed())
+    return Round(round, [member.name for member in chosen], models, shifts, trained, updates, deadline.elapsed())
 
 
 def require_offers(crew: Crew, plan: Plan, round: int) -> None:

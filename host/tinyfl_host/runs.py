@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -30,17 +30,23 @@ BYTES = ("bytes_up", "bytes_down", "payload_up", "body_up", "body_down")
 
 
 def run_rounds(crew: Crew, plan: Plan, ledger: Ledger, emit: Emit) -> events.RunDone:
-    """All rounds that the ledger does not hold yet, then each board alone and its own head, then the figures."""
+    """All rounds that the ledger does not hold yet, then each board alone and its own head, then the figures.
+
+    Boards that keep a private tensor from round to round learn alone before the rounds: nothing may come between.
+    """
     if ledger.last_round() is None:
         start(crew, plan, ledger, emit)
     crew.history = remembered(ledger)
     last = ledger.last_round()
     assert last is not None
     models = restored(plan, last)
+    alone = plan.settings.local_only
+    if alone and plan.private:
+        boards_alone(crew, plan, ledger, emit)
     for number in range(last.round + 1, plan.settings.rounds + 1):
         models = record_round(crew, plan, ledger, models, number, emit)
-    if plan.settings.local_only:
-        boards_alone(crew, plan.settings, plan.local_rate, plan.initial, ledger, emit)
+    if alone and not plan.private:
+        boards_alone(crew, plan, ledger, emit)
     if plan.settings.personal.tune:
         boards_own(crew, plan, ledger, emit)
     return finish(crew, plan, ledger, emit)
@@ -69,12 +75,13 @@ def start(crew: Crew, plan: Plan, ledger: Ledger, emit: Emit) -> None:
     emit(events.Evaluated(0, accuracy(crew.members, metrics)))
 
 
-def remembered(ledger: Ledger) -> History:
-    """The rounds that are over, for boards with error feedback."""
+def remembered(ledger: Ledger, own: Collection[str] | None = None) -> History:
+    """The rounds that are over, for boards that keep something from round to round; of the boards ``own`` alone."""
     history, rounds = History(), ledger.rounds()
     for before, row in itertools.pairwise(rounds):
-        boards = {update.board: Took(update.first_loss, update.cluster) for _, update in ledger.updates(row.round)}
-        history.add(Past(row.round, heads_after(ledger, before), row.shift, boards))
+        updates = [update for _, update in ledger.updates(row.round) if own is None or update.board in own]
+        boards = {update.board: Took(update.first_loss, update.cluster) for update in updates}
+        history.add(Past(row.round, heads_after(ledger, before), row.shifts, boards))
     return history
 
 
@@ -99,7 +106,7 @@ def record_round(
     ledger.commit(row, update_rows(crew, done, traffic), drop_rows(crew), metrics)
     used = events.Bytes(row.bytes_up, row.bytes_down, row.payload_up, row.body_up, row.body_down)
     score = accuracy(crew.members, metrics) if metrics else None
-    emit(events.RoundDone(number, score, len(done.updates), done.shift, done.loss, used, done.seconds))
+    emit(events.RoundDone(number, score, len(done.updates), list(done.shifts), done.loss, used, done.seconds))
     return done.models
 
 
@@ -145,7 +152,7 @@ def round_row(done: Round, traffic: dict[str, Traffic], moments: bytes) -> Round
     return RoundRow(
         round=done.round,
         masters=np.stack([model.master for model in done.models]).astype(np.int32),
-        shift=done.shift,
+        shifts=tuple(done.shifts),
         selected=tuple(done.selected),
         seconds=done.seconds,
         bytes_up=used.up,

@@ -13,10 +13,12 @@ import numpy.typing as npt
 from tinyfl.errors import ConfigError
 from tinyfl.federated import compatible, selection
 from tinyfl.federated.clusters import check_clusters, parted
+from tinyfl.federated.codecs import fleet_shift
 from tinyfl.federated.optimisers import RATES, Optimiser, State
 from tinyfl.federated.robust import Rule
 from tinyfl.federated.server import Server
 from tinyfl.federated.update import Update
+from tinyfl.reference import tensors
 from tinyfl.reference.codec import WIDTHS
 from tinyfl.reference.fixed import Int64
 from tinyfl.wire.messages import Trained
@@ -33,10 +35,10 @@ SERIAL_BITS = 10  # on the line for a byte: start, eight, stop
 
 def server(plan: Plan) -> Server:
     """Its rules. Raises ConfigError for constants out of range."""
-    own, format = plan.settings.server, plan.format
+    own = plan.settings.server
     rate = own.rate or RATES.get(own.optimiser, 1.0)
     optimiser = Optimiser(own.optimiser, rate, own.momentum, own.decay, own.floor)
-    return Server(optimiser, Rule(own.aggregate, own.liars), 2.0 ** (format.fw + 16) / math.sqrt(format.r2))
+    return Server(optimiser, Rule(own.aggregate, own.liars), tensors.units(plan.format, plan.shared))
 
 
 def choose(plan: Plan, clients: Sequence[Member], history: History, round: int) -> list[Member]:
@@ -63,18 +65,35 @@ def rate(member: Member) -> float | None:
 
 def round_bytes(plan: Plan, round: int) -> int:
     """Bytes of a round over one board's link, both ways, at most: the codings shorten them, but not always."""
-    weights, codec = plan.format.initial.size, plan.codec(round)
+    weights, up = plan.initial.size, 0
     down = weights + 1 if plan.settings.update.downlink == "int8" else 2 * weights
     down *= plan.settings.clusters.count  # each is offered
-    places = weights if codec.selection == "top" else 0
-    up = codec.header + -(-((codec.count or weights) * WIDTHS[codec.level] + places) // 8)
-    return math.ceil(1.01 * (down + up)) + ENVELOPE  # a byte in a hundred for framing
+    for tensor in plan.tensors:
+        own, codec = plan.learns[tensor].size, plan.codec(round, tensor)
+        places = own if codec.selection == "top" else 0
+        up += codec.header + -(-((codec.count or own) * WIDTHS[codec.level] + places) // 8)
+    return math.ceil(1.01 * (down + up)) + ENVELOPE * len(plan.tensors)  # a byte in a hundred for framing
 
 
-def took(plan: Plan, heads: int, trained: Mapping[str, Trained], updates: Mapping[str, Update]) -> dict[str, Took]:
-    """What the updates of a round say beside their deltas, of boards that chose among so many heads."""
+def shifts(plan: Plan, round: int, replies: Sequence[Trained]) -> tuple[int, ...]:
+    """The fleet's shift of each shared tensor."""
+    rules = server(plan)
+    return tuple(
+        fleet_shift(plan.codec(round, tensor), rules.believed(replies, tensor), tensor) for tensor in plan.tensors
+    )
+
+
+def took(
+    plan: Plan,
+    heads: Sequence[npt.NDArray[np.int16]],
+    shifts: Sequence[int],
+    trained: Mapping[str, Trained],
+    updates: Mapping[str, Update],
+) -> dict[str, Took]:
+    """What the updates of a round say beside their deltas, of boards that chose among these heads."""
     chosen = {name: reply.cluster for name, reply in trained.items()}
-    clusters = parted(updates, chosen, heads, plan.settings.clusters.count)
+    scale = tensors.scales(plan.format, plan.shared, shifts)
+    clusters = parted(updates, chosen, len(heads), plan.settings.clusters.count, scale)
     return {name: Took(trained[name].first_loss, cluster) for name, cluster in clusters.items()}
 
 
@@ -86,7 +105,8 @@ def step(plan: Plan, models: Sequence[State], past: Past, updates: Mapping[str, 
     after = []
     for cluster, (model, weights) in enumerate(zip(models, heads, strict=True)):
         own = [update for name, update in updates.items() if clusters[name] == cluster]
-        after.append(rules.step(model, own, past.shift, reference(plan, past.round, weights)))
+        own_update = reference(plan, past.round, weights)
+        after.append(rules.step(model, own, past.shifts, tensors.slices(plan.format, plan.shared), own_update))
     return tuple(after)
 
 
@@ -105,6 +125,7 @@ def check(plan: Plan, members: Sequence[Member]) -> None:
     compatible.check(
         {
             **flat(settings),
+            "compile.adapter": plan.format.adapter.group if plan.format.adapter else 0,
             "boards": selection.wanted(len(clients), settings.fraction),
             "board.rate": sum(rate(member) is not None for member in clients),
         }

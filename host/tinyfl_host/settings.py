@@ -42,7 +42,7 @@ OPTIONS: dict[str, tuple[str, str]] = {
     "candidates": ("clients", "candidates"),
     "mu": ("prox", "mu"),
     "clusters": ("clusters", "count"),
-    **{key: ("personal", key) for key in ("tune", "mix")},
+    **{key: ("personal", key) for key in ("tune", "mix", "private")},
 }
 
 

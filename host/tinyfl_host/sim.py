@@ -142,6 +142,7 @@ class SimBoard(Requests):
         self.name = name
         self.welcome: wire.Welcome | None = None
         self.traffic = traffic
+        self.manifest = sim.manifest
         self._sim, self._at, self._lock = sim, at, lock
         self._line: Line | None = None
         self._counter = 0

@@ -27,7 +27,7 @@ class RoundFigures:
     accuracy: Accuracy
     boards: int
     selected: int
-    shift: int
+    shifts: tuple[int, ...]
     loss: float | None
     bytes_up: int
     bytes_down: int
@@ -76,8 +76,15 @@ class Summary:
     boards: list[BoardFigures]
     drops: list[DropRow]
     head_sha256: str
+    shared_weights: int
     instructions_per_window: int | None
     instructions_per_step: int | None
+
+    @property
+    def private(self) -> str | None:
+        """The tensor that stayed on the boards; None where all were shared."""
+        name: str = self.settings["personal"]["private"]
+        return None if name == "none" else name
 
     @property
     def bytes_up(self) -> int:
@@ -137,6 +144,7 @@ def summarise(ledger: Ledger) -> Summary:
         boards=[_board(member, boards) for member in members],
         drops=drops,
         head_sha256=head_sha256(*heads_after(ledger, rounds[-1])),
+        shared_weights=rounds[-1].masters.shape[1],
         instructions_per_window=_mean(updates, "embed_instructions", "embeddings"),
         instructions_per_step=_mean(updates, "step_instructions", "steps"),
     )
@@ -170,7 +178,7 @@ def _round(
     loss = sum(update.loss * update.samples for update in own) / samples if samples else None
     score = accuracy(members, federated[row.round]) if row.round in federated else Accuracy(None, None)
     counts = (row.bytes_up, row.bytes_down, row.payload_up, row.body_up, row.body_down, row.seconds)
-    return RoundFigures(row.round, score, len(own), len(row.selected), row.shift, loss, *counts)
+    return RoundFigures(row.round, score, len(own), len(row.selected), row.shifts, loss, *counts)
 
 
 def _board(member: Member, of: _Boards) -> BoardFigures:

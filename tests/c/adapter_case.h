@@ -36,8 +36,8 @@ static uint32_t train(struct tfl_adapter *adapter, struct tfl_head *head, const 
             tfl_adapter_step(adapter, head, word[ADAPTER_RATE], word[ADAPTER_SHIFT]);
             tfl_head_descend(head, active, word[RATE], word[RATE_SHIFT]);
             if (i == word[SAMPLES] || i % TFL_HEAD_CLAMP_STEPS == 0u) {
-                tfl_head_clamp(head);
-                tfl_adapter_clamp(adapter);
+                tfl_head_clamp(&head->tensor);
+                tfl_head_clamp(&adapter->tensor);
             }
             *spent += ticks() - start;
             tfl_order_next(&order);
@@ -55,27 +55,34 @@ static void give_seen(struct tfl_adapter *adapter, const uint32_t *word, const i
 
 static void run_case(const uint32_t *word)
 {
-    uint32_t weights = (word[N] + 1u) * word[C], size = tfl_adapter_count(word[N], word[GROUP]), spent = 0, loss;
+    uint32_t weights = (word[N] + 1u) * word[C], spent = 0, size, loss;
     int8_t *offset = take(word[N]), *seen_offset = take(word[N]);
+    struct tfl_adapter_format before = {offset, (uint16_t)word[GROUP]};
     struct tfl_head_format format = {.features = (uint16_t)word[N], .classes = (uint16_t)word[C], .fw = (uint8_t)word[FW],
-                                     .bias_value = (uint8_t)word[XB], .offset = seen_offset};
-    struct tfl_head head = {.format = &format, .master = room(4u * weights), .broadcast = take(2u * weights)};
-    struct tfl_adapter adapter = {&format,         offset,           (uint16_t)word[GROUP], room(4u * size),
-                                  take(2u * size), room(2u * word[N]), room(word[N])};
+                                     .bias_value = (uint8_t)word[XB], .offset = seen_offset, .adapter = &before};
+    struct tfl_head head = {.format = &format, .tensor = {.count = weights}};
+    struct tfl_adapter adapter = {.format = &format};
     const int8_t *q;
     const uint8_t *y;
 
+    adapter.tensor.count = size = tfl_adapter_count(&format);
+    head.tensor.master = room(4u * weights);
+    head.tensor.broadcast = take(2u * weights);
+    adapter.tensor.master = room(4u * size);
+    adapter.tensor.broadcast = take(2u * size);
+    adapter.x = room(2u * word[N]);
+    adapter.embedding = room(word[N]);
     head.logits = room(4u * word[C]);
     head.features = room((word[N] + 1u) * (uint32_t)sizeof(uint32_t));
     q = take(word[SAMPLES] * word[N]);
     y = take(word[SAMPLES]);
-    tfl_head_start(&head);
-    tfl_adapter_start(&adapter);
+    tfl_tensor_start(&head.tensor);
+    tfl_tensor_start(&adapter.tensor);
     loss = train(&adapter, &head, word, q, y, &spent);
     give(&spent, sizeof spent);
     give(&loss, sizeof loss);
-    give(head.master, 4u * weights);
-    give(adapter.master, 4u * size);
+    give(head.tensor.master, 4u * weights);
+    give(adapter.tensor.master, 4u * size);
     give_seen(&adapter, word, q, 0);
     give_seen(&adapter, word, q, 1);
     tfl_adapter_reset(&adapter);

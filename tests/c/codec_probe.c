@@ -1,7 +1,7 @@
 /* Updates on the host: each case on stdin is 7 u32 (weights, feedback, seed, stream, count, shift, codec), deltas int32,
    residuals int32, a bit for each weight that is held. To stdout go whether there is such an update, and if so max |v|,
    mean |v|, bytes of the payload, the payload, each weight that learns and its residual from then on; then the same of a
-   head that is loaded: see `load_case`. */
+   tensor that is loaded: see `load_case`. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -34,19 +34,19 @@ static void give_word(uint32_t word)
     give(&word, sizeof word);
 }
 
-static void encode(const struct tfl_head *head, const struct tfl_update *update, uint32_t weights)
+static void encode(const struct tfl_tensor *tensor, const struct tfl_update *update, uint32_t weights)
 {
     uint32_t room = weights + (weights + 7u) / 8u + 1u, largest, mean, size;
     uint8_t *payload = malloc(room);
     struct tfl_walk walk;
 
-    tfl_codec_measure(head, update->feedback, &largest, &mean);
-    size = tfl_codec_encode(head, update, payload);
+    tfl_codec_measure(tensor, update->feedback, &largest, &mean);
+    size = tfl_codec_encode(tensor, update, payload);
     give_word(largest);
     give_word(mean);
     give_word(size);
     give(payload, size);
-    tfl_walk_start(&walk, head, update);
+    tfl_walk_start(&walk, tensor, update);
     while (tfl_walk_next(&walk)) {
         give_word(walk.at);
         give_word((uint32_t)tfl_walk_rest(&walk));
@@ -56,9 +56,8 @@ static void encode(const struct tfl_head *head, const struct tfl_update *update,
 
 static void update_case(const uint32_t *word)
 {
-    struct tfl_head_format format = {.features = (uint16_t)(word[WEIGHTS] - 1u), .classes = 1};
     uint32_t weights = word[WEIGHTS];
-    struct tfl_head head = {.format = &format};
+    struct tfl_tensor tensor = {.count = weights};
     struct tfl_update update = {.round = 1,
                                 .seed = word[SEED],
                                 .stream = word[STREAM],
@@ -69,32 +68,30 @@ static void update_case(const uint32_t *word)
     uint8_t *held;
     int status;
 
-    head.master = take(4u * weights);
-    head.residual = take(4u * weights);
-    head.broadcast = calloc(weights, sizeof *head.broadcast);
-    format.held = held = take((weights + 7u) / 8u);
-    weights = tfl_head_free(&format);
+    tensor.master = take(4u * weights);
+    tensor.residual = take(4u * weights);
+    tensor.broadcast = calloc(weights, sizeof *tensor.broadcast);
+    tensor.held = held = take((weights + 7u) / 8u);
+    weights = tfl_tensor_free(&tensor);
     status = tfl_codec_check(&update, weights);
     give_word((uint32_t)status);
     if (status == 0) {
-        encode(&head, &update, weights);
+        encode(&tensor, &update, weights);
     }
-    free(head.master), free(head.residual), free(head.broadcast), free(held);
+    free(tensor.master), free(tensor.residual), free(tensor.broadcast), free(held);
 }
 
-/* weights, 2, bytes, coding, 0, 0, 0: broadcast weights int16, then the coded ones: status, what the head has then. */
+/* weights, 2, bytes, coding, 0, 0, 0: broadcast weights int16, then the coded ones: status, what there is then. */
 static void load_case(const uint32_t *word)
 {
-    struct tfl_head_format format = {.features = (uint16_t)(word[WEIGHTS] - 1u), .classes = 1};
-    struct tfl_head head = {.format = &format};
+    struct tfl_tensor tensor = {.count = word[WEIGHTS]};
     uint8_t *coded;
 
-    head.broadcast = take(2u * word[WEIGHTS]);
-    head.master = calloc(word[WEIGHTS], sizeof *head.master);
+    tensor.broadcast = take(2u * word[WEIGHTS]);
     coded = take(word[SEED]);
-    give_word((uint32_t)tfl_broadcast_load(&head, word[STREAM], coded, word[SEED]));
-    give(head.broadcast, 2u * word[WEIGHTS]);
-    free(head.broadcast), free(head.master), free(coded);
+    give_word((uint32_t)tfl_broadcast_load(&tensor, word[STREAM], coded, word[SEED]));
+    give(tensor.broadcast, 2u * word[WEIGHTS]);
+    free(tensor.broadcast), free(coded);
 }
 
 int main(void)

@@ -43,7 +43,7 @@ static uint32_t train(struct tfl_head *head, const uint32_t *word, const int8_t 
         for (uint32_t i = 1; i <= word[SAMPLES]; i++) {
             loss += tfl_head_step(head, q + order.at * word[N], y[order.at], word[RATE], word[RATE_SHIFT]).loss;
             if (i % TFL_HEAD_CLAMP_STEPS == 0u || i == word[SAMPLES]) {
-                tfl_head_clamp(head);
+                tfl_head_clamp(&head->tensor);
                 random = word[PULL] > 0u ? tfl_head_return(head, word[PULL], random) : random;
             }
             tfl_order_next(&order);
@@ -89,30 +89,32 @@ static void run(const uint32_t *word)
     int16_t *initial = calloc(count, sizeof *initial);
     struct tfl_head_format format = {(uint16_t)word[N], (uint16_t)word[C], (uint8_t)word[FW],
                                      (uint8_t)word[XB], offset,            initial,
-                                     held_any(held, (count + 7u) / 8u)};
-    struct tfl_head head = {&format, malloc(4u * count), malloc(2u * count), malloc(4u * word[C]),
-                            malloc((word[N] + 1u) * sizeof(uint32_t)), NULL};
+                                     held_any(held, (count + 7u) / 8u), NULL};
+    struct tfl_head head = {&format,
+                            {malloc(4u * count), malloc(2u * count), NULL, format.held, count},
+                            malloc(4u * word[C]),
+                            malloc((word[N] + 1u) * sizeof(uint32_t))};
     struct tfl_update update = {.round = 1};
 
     tfl_head_reset(&head);
-    if (tfl_broadcast_load(&head, TFL_CODING_INT16, weights, 2u * count) != 0) {
+    if (tfl_broadcast_load(&head.tensor, TFL_CODING_INT16, weights, 2u * count) != 0) {
         exit(2);
     }
-    tfl_head_start(&head);
+    tfl_tensor_start(&head.tensor);
     loss = train(&head, word, q, y);
-    tfl_codec_measure(&head, 0, &largest, &mean);
+    tfl_codec_measure(&head.tensor, 0, &largest, &mean);
     give(&loss, sizeof loss);
     give(&largest, sizeof largest);
     evaluate(&head, word, q, y, 0);
     evaluate(&head, word, q, y, 1);
-    give(head.master, 4u * count);
+    give(head.tensor.master, 4u * count);
     update.seed = word[DELTA_SEED];
     update.shift = (uint8_t)word[SHIFT];
-    give(out, tfl_codec_encode(&head, &update, out));
-    tfl_head_pull(&head, out);
+    give(out, tfl_codec_encode(&head.tensor, &update, out));
+    tfl_tensor_pull(&head.tensor, out);
     give(out, 2u * count);
     free(offset), free(weights), free(held), free(q), free(y), free(out), free(initial);
-    free(head.master), free(head.broadcast), free(head.logits), free(head.features);
+    free(head.tensor.master), free(head.tensor.broadcast), free(head.logits), free(head.features);
 }
 
 int main(void)

@@ -10,8 +10,8 @@ import pytest
 from support_adapter import Case, compare, random_case
 from support_runner import QUICK_COMPILERS, build_probe
 
-from tinyfl.graph import HeadFormat
-from tinyfl.reference.adapter import AdapterFormat, TwinAdapter
+from tinyfl.graph import AdapterFormat, HeadFormat
+from tinyfl.reference.adapter import TwinAdapter
 from tinyfl.reference.head import MASTER_MAX, MASTER_MIN, MAX_WEIGHT, TwinHead
 
 SHAPES = [(32, 7, 16), (32, 7, 32), (64, 12, 8), (1, 2, 1), (3, 3, 2), (17, 5, 4), (8, 6, 1), (5, 9, 3), (40, 2, 40)]
@@ -19,7 +19,7 @@ SHAPES = [(32, 7, 16), (32, 7, 32), (64, 12, 8), (1, 2, 1), (3, 3, 2), (17, 5, 4
 
 @pytest.fixture(scope="module", params=QUICK_COMPILERS)
 def probe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_probe(request.param, tmp_path_factory.mktemp("adapter"), "adapter", ("adapter", "head"))
+    return build_probe(request.param, tmp_path_factory.mktemp("adapter"), "adapter", ("adapter", "head", "tensor"))
 
 
 def check(probe: Path, cases: list[Case]) -> list[tuple[TwinHead, TwinAdapter, int]]:
@@ -56,10 +56,10 @@ def extreme_case(classes: int, sign: int) -> Case:
     initial[:, right] = -MAX_WEIGHT
     initial[0] *= -1
     initial[:, 2:] = initial[:, [wrong]]
-    head = HeadFormat(features, classes, np.full(features, -128, np.int8), 128, 1.0, 20, initial)
-    format = AdapterFormat(head, offset, features, 1.0)
+    adapter = AdapterFormat(offset, features, 1.0)
+    format = HeadFormat(features, classes, np.full(features, -128, np.int8), 128, 1.0, 20, initial, adapter=adapter)
     x = np.full((75, features), 127 if sign > 0 else -128, np.int8)
-    weights = np.full(format.size, MAX_WEIGHT * sign, np.int16)
+    weights = np.full(adapter.size, MAX_WEIGHT * sign, np.int16)
     return Case(format, weights, x, np.full(75, right, np.uint8), 2, (1 << 14, 30), (1 << 15, 1), (1, 2, 3))
 
 

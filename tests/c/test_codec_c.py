@@ -54,7 +54,9 @@ class Case:
 
 @pytest.fixture(scope="module", params=QUICK_COMPILERS)
 def probe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_probe(request.param, tmp_path_factory.mktemp("codec"), "codec", ("codec", "broadcast", "head", "wire"))
+    return build_probe(
+        request.param, tmp_path_factory.mktemp("codec"), "codec", ("codec", "broadcast", "tensor", "wire")
+    )
 
 
 def ask(probe: Path, cases: list[bytes]) -> bytes:

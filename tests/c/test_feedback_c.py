@@ -99,7 +99,7 @@ class Pair:
 
 
 def shift_of(codec: Codec, largest: int) -> int:
-    reply = Trained(1, largest, largest // 4, *[0] * 7)
+    reply = Trained(1, largest, largest // 4, *[0] * 7, np.zeros(0, np.uint8))
     return fleet_shift(codec, [reply])
 
 

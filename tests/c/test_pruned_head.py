@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import support_rounds
 from support_board import build_board
 from support_rounds import ProcessFleet, TwinFleet, contents, final, members, run, settings
 from support_tflite import small_classifier
@@ -145,13 +144,12 @@ def test_too_large_a_count_is_refused(model: CompiledModel, program: Path) -> No
     ids=["int8", "int4-top", "int8-random", "sign"],
 )
 def test_a_run_on_processes_is_the_twins_run(
-    model: CompiledModel, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, update: UpdateSettings
+    model: CompiledModel, program: Path, tmp_path: Path, update: UpdateSettings
 ) -> None:
     """One of the boards is reset in the third round, without a store."""
     assert model.head is not None
-    monkeypatch.setattr(support_rounds, "MODEL", model)
     plan, left = settings(rounds=4, local_only=False, update=update), {3}
-    with ProcessFleet("posix", program, members()) as fleet:
+    with ProcessFleet("posix", program, members(), model) as fleet:
 
         def reset(name: str, round: int) -> None:
             if name == "train" and round in left:
@@ -160,7 +158,7 @@ def test_a_run_on_processes_is_the_twins_run(
 
         fleet.faults = {"b2": reset}
         run(tmp_path / "posix", fleet, plan, patience=2.0)
-    run(tmp_path / "twin", TwinFleet(members()), plan)
+    run(tmp_path / "twin", TwinFleet(members(), model=model), plan)
     assert not left and contents(tmp_path / "posix") == contents(tmp_path / "twin")
     last = np.frombuffer(final(tmp_path / "twin"), "<i4")
     held = ~learning(model.head)

@@ -37,7 +37,10 @@ def build_image(env: str, folder: Path) -> Path:
         f"RAM (rwx) : ORIGIN = 0x20000000, LENGTH = {spec.ram:#x} }}\n"
         "TFL_STACK_BYTES = 4096;\nINCLUDE cortexm.ld\n"
     )
-    sources = [ROOT / "tests/emulated/adapter.c", *(FIRMWARE / f"core/{name}.c" for name in ("adapter", "head"))]
+    sources = [
+        ROOT / "tests/emulated/adapter.c",
+        *(FIRMWARE / f"core/{name}.c" for name in ("adapter", "head", "tensor")),
+    ]
     sources += [*(platform / name for name in START), port / "ticks.c"]
     includes = [FIRMWARE / "include", FIRMWARE / "core", ROOT / "tests/c", platform, port]
     image = folder / "adapter.elf"

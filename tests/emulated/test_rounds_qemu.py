@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support_faults import FAULTS, MEMBER, Fault, round_over, twins_round
-from support_rounds import ProcessFleet, TwinFleet, artifacts, contents, image, members, raising, run, settings
+from support_rounds import ADAPTED, ProcessFleet, TwinFleet, artifacts, contents, image, members, raising, run, settings
 
 from tinyfl_host.boards import board
 from tinyfl_host.build import build_firmware
@@ -27,6 +27,13 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The small model's firmware for an environment."""
     small = artifacts(tmp_path_factory.mktemp("small"))
     return lambda env: build_firmware(small, env)
+
+
+@pytest.fixture(scope="module")
+def build_adapted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The same of the model with an adapter."""
+    adapted = artifacts(tmp_path_factory.mktemp("adapted"), ADAPTED)
+    return lambda env: build_firmware(adapted, env)
 
 
 @pytest.fixture
@@ -126,6 +133,34 @@ def test_clusters_fedprox_and_heads_of_their_own_are_the_twins(tmp_path: Path, f
     plan = settings(local_only=False, **sections)
     run(tmp_path / "qemu", fleet, plan)
     run(tmp_path / "twin", TwinFleet(members(3, 1)), plan)
+    assert contents(tmp_path / "qemu") == contents(tmp_path / "twin")
+
+
+TOP = UpdateSettings(codec="int4", select="top", share=0.3, entropy=True, downlink="difference")
+
+
+@pytest.mark.parametrize("env", ["qemu-m4", "microbit"])
+@pytest.mark.parametrize("update", [UpdateSettings(), TOP], ids=["int8", "top"])
+@pytest.mark.parametrize("private", ["none", "head", "adapter"])
+def test_an_adapter_and_what_is_private_are_the_twins(
+    tmp_path: Path, build_adapted: Callable[[str], Path], env: str, update: UpdateSettings, private: str
+) -> None:
+    """A board is reset in each phase of a round: its store has what is private, and no old round is done again."""
+    plan = settings(rounds=4, local_only=False, personal=PersonalSettings(private=private), update=update)
+    with ProcessFleet(env, build_adapted(env), members(3, 1), ADAPTED) as fleet:
+        left, asked = {(2, "train"), (3, "collect"), (4, "load")}, []
+
+        def fault(name: str, round: int) -> None:
+            if (round, name) in left:
+                left.remove((round, name))
+                fleet.emulators["b1"].reset()
+            if name == "train":
+                asked.append(round)
+
+        fleet.faults = {"b1": fault, "b2": raising("collect", 3)}
+        outcome = run(tmp_path / "qemu", fleet, plan, patience=5.0)
+    run(tmp_path / "twin", TwinFleet(members(3, 1), {"b2": raising("collect", 3)}, ADAPTED), plan)
+    assert not left and {drop.board for drop in outcome.of(BoardDropped)} == {"b2"} and asked == sorted(asked)
     assert contents(tmp_path / "qemu") == contents(tmp_path / "twin")
 
 

@@ -1,5 +1,5 @@
-/* Any coded head into tfl_broadcast_load, and any update that COLLECT may ask for of any weights: heads stay in range and
-   are untouched where they are refused, payloads have room, and nothing of v is lost. */
+/* Any coded weights into tfl_broadcast_load, and any update that COLLECT may ask for of any weights: they stay in range and
+   are untouched where coded ones are refused, payloads have room, and nothing of v is lost. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,10 +33,10 @@ static void rule(int holds)
     }
 }
 
-/* The rest of the input, exactly as large as it is, as a coded head. */
-static void load(struct tfl_head *head, struct input *in, unsigned coding)
+/* The rest of the input, exactly as large as it is, as coded weights. */
+static void load(const struct tfl_tensor *tensor, struct input *in, unsigned coding)
 {
-    uint32_t count = tfl_head_count(head->format), size = (uint32_t)in->size;
+    uint32_t size = (uint32_t)in->size;
     int16_t before[MOST];
     uint8_t *coded = malloc(size > 0u ? size : 1u);
 
@@ -46,30 +46,30 @@ static void load(struct tfl_head *head, struct input *in, unsigned coding)
     if (size > 0u) {
         memcpy(coded, in->data, size);
     }
-    memcpy(before, head->broadcast, sizeof before);
-    if (tfl_broadcast_load(head, coding, coded, size) != 0) {
-        rule(memcmp(before, head->broadcast, sizeof before) == 0);
+    memcpy(before, tensor->broadcast, sizeof before);
+    if (tfl_broadcast_load(tensor, coding, coded, size) != 0) {
+        rule(memcmp(before, tensor->broadcast, sizeof before) == 0);
     }
-    for (uint32_t i = 0; i < count; i++) {
-        rule(head->broadcast[i] >= -TFL_HEAD_MAX_WEIGHT && head->broadcast[i] <= TFL_HEAD_MAX_WEIGHT);
+    for (uint32_t i = 0; i < tensor->count; i++) {
+        rule(tensor->broadcast[i] >= -TFL_MAX_WEIGHT && tensor->broadcast[i] <= TFL_MAX_WEIGHT);
     }
     free(coded);
 }
 
-static void collect(const struct tfl_head *head, const struct tfl_update *update)
+static void collect(const struct tfl_tensor *tensor, const struct tfl_update *update)
 {
-    uint32_t count = tfl_head_free(head->format), room = count + (count + 7u) / 8u + 1u, sent = 0;
+    uint32_t count = tfl_tensor_free(tensor), room = count + (count + 7u) / 8u + 1u, sent = 0;
     uint8_t *payload = malloc(room);
     struct tfl_walk walk;
 
     if (payload == NULL) {
         return;
     }
-    rule(tfl_codec_encode(head, update, payload) <= room);
-    tfl_walk_start(&walk, head, update);
+    rule(tfl_codec_encode(tensor, update, payload) <= room);
+    tfl_walk_start(&walk, tensor, update);
     while (tfl_walk_next(&walk)) {
         sent += walk.sent ? 1u : 0u;
-        rule(!tfl_head_holds(head->format, walk.at));
+        rule(!tfl_tensor_holds(tensor, walk.at));
         rule((uint32_t)walk.value == ((uint32_t)walk.q << update->shift) + (uint32_t)tfl_walk_rest(&walk));
     }
     rule(walk.ahead == 0u && sent == (update->count > 0u ? update->count : count));
@@ -83,10 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct input in = {data, size};
     uint32_t word = take(&in), shape = take(&in);
     uint8_t held[MOST / 8u] = {0};
-    struct tfl_head_format format = {.features = (uint16_t)(shape % 15u),
-                                     .classes = (uint16_t)(1u + shape / 16u % 4u),
-                                     .held = held};
-    struct tfl_head head = {.format = &format, .master = master, .broadcast = broadcast, .residual = residual};
+    struct tfl_tensor tensor = {master, broadcast, residual, held, (1u + shape % 15u) * (1u + shape / 16u % 4u)};
     struct tfl_update update = {.round = 1,
                                 .seed = take(&in) | 1u,
                                 .stream = take(&in) | 1u,
@@ -97,17 +94,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     for (uint32_t i = 0; i < MOST; i++) {
         master[i] = tfl_clamp((int32_t)take(&in), -0x40000000, 0x3FFFFFFF);
-        broadcast[i] = (int16_t)((int32_t)(i * 511u) - TFL_HEAD_MAX_WEIGHT);
+        broadcast[i] = (int16_t)((int32_t)(i * 511u) - TFL_MAX_WEIGHT);
         residual[i] = (int32_t)(take(&in) & 0x7FFFFFFFu) * (i % 2u == 0u ? 1 : -1);
     }
-    for (uint32_t i = shape >> 16; i != 0u && i < format.features * (uint32_t)format.classes; i += shape >> 16) {
+    for (uint32_t i = shape >> 16; i != 0u && i < tensor.count - 1u; i += shape >> 16) {
         held[i / 8u] |= (uint8_t)(1u << i % 8u); /* every n-th, never the last one */
         master[i] = broadcast[i] * 65536;
         residual[i] = 0;
     }
-    if (tfl_codec_check(&update, tfl_head_free(&format)) == 0) {
-        collect(&head, &update);
+    if (tfl_codec_check(&update, tfl_tensor_free(&tensor)) == 0) {
+        collect(&tensor, &update);
     }
-    load(&head, &in, shape >> 8 & 3u);
+    load(&tensor, &in, shape >> 8 & 3u);
     return 0;
 }

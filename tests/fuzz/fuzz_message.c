@@ -30,6 +30,7 @@ static void arrays(const uint8_t *body, uint32_t length)
 {
     struct tfl_msg_head head;
     struct tfl_msg_train train;
+    struct tfl_msg_trained trained;
     struct tfl_msg_offer offer;
     struct tfl_msg_infer infer;
     struct tfl_msg_feed feed;
@@ -39,6 +40,9 @@ static void arrays(const uint8_t *body, uint32_t length)
     }
     if (tfl_train_decode(&train, body, length) == 0) {
         touch(train.weights, train.weights_count);
+    }
+    if (tfl_trained_decode(&trained, body, length) == 0) {
+        touch(trained.more, trained.more_count);
     }
     if (tfl_offer_decode(&offer, body, length) == 0) {
         touch(offer.weights, offer.weights_count);

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from support_rounds import final, run, settings
+from support_rounds import ADAPTED, MODEL, Outcome, TwinFleet, final, members, run, settings
 
 from tinyfl_host.ledger import Ledger
-from tinyfl_host.recipe import ClientSettings, ServerSettings, UpdateSettings
+from tinyfl_host.recipe import ClientSettings, PersonalSettings, ServerSettings, UpdateSettings
 from tinyfl_host.settings import Settings
 
 SPARSE = UpdateSettings(codec="int4", select="top", share=0.2, feedback=True, downlink="difference")
@@ -19,7 +19,14 @@ PLANS = {
     "feedback": settings(rounds=3, local_only=False, update=SPARSE),
     "adam": settings(rounds=4, local_only=False, fraction=0.75, server=ServerSettings("fedadam"), clients=POWER),
     "momentum": settings(rounds=3, local_only=False, server=ServerSettings("fedavgm", aggregate="median")),
+    "private": settings(rounds=3, local_only=False, personal=PersonalSettings(private="head")),
 }
+
+
+def done(folder: Path, plan: Settings, resume: bool = False) -> Outcome:
+    """A run on new boards, which have an adapter where something is private."""
+    model = MODEL if plan.personal.private == "none" else ADAPTED
+    return run(folder, TwinFleet(members(), None, model), plan, resume=resume)
 
 
 def statements(folder: Path, plan: Settings) -> int:
@@ -39,7 +46,7 @@ def traced(each: object, folder: Path, plan: Settings) -> None:
 
     Ledger.__init__ = traced_init  # type: ignore[method-assign]
     try:
-        run(folder, plan=plan)
+        done(folder, plan)
     finally:
         Ledger.__init__ = original  # type: ignore[method-assign]
 
@@ -64,7 +71,7 @@ def killed_at(number: int, folder: Path, plan: Settings) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PLANS)
 def test_a_host_that_is_killed_between_any_two_writes_resumes_to_the_same_weights(tmp_path: Path, name: str) -> None:
-    """With error feedback the boards are new after that, and have lost what their updates left out."""
+    """The boards are new after that, and have lost what their updates left out, or what was private."""
     plan = PLANS[name]
     count = statements(tmp_path / "whole", plan)
     expected = final(tmp_path / "whole")
@@ -72,6 +79,6 @@ def test_a_host_that_is_killed_between_any_two_writes_resumes_to_the_same_weight
     for number in range(1, count + 1):
         folder = tmp_path / str(number)
         assert os.WIFSIGNALED(killed_at(number, folder, plan))
-        outcome = run(folder, plan=plan, resume=True)
+        outcome = done(folder, plan, resume=True)
         assert outcome.done is not None and outcome.done.rounds == plan.rounds
         assert final(folder) == expected, number

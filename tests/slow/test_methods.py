@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,27 @@ def test_a_saving_is_bytes_until_the_mean_is_at_the_goal(methods: ModuleType) ->
     assert methods.saving(slow, goal, methods.reached) == 2 * 40 / 8
     assert methods.saving(slow, goal, methods.stays) is None
     assert methods.loss(slow, goal) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("method", ["shared", "fedper"])
+def test_rounds_of_boards_are_those_of_the_layers_alone(
+    method: str, methods: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What tools/bench/adapter.py computes of head and adapter is what the firmware's core comes to in rounds."""
+    monkeypatch.setenv("TINYFL_BUILD", str(tmp_path))
+    try:
+        bench, experiments = __import__("adapter"), __import__("experiments")
+        task, format = bench.load(16)
+    except DataError as error:
+        pytest.skip(f"{error.message}: {error.hint}")
+    table = next(table for table in experiments.read_tables() if table.name == "personal")
+    given = {"adapter_rate": 1.0, "private": "head" if method == "fedper" else "none", "rounds": 4}
+    row = experiments.Row(method, given, "federated", adapter=16)
+    job = experiments.Job(experiments.folder(table, row), "sim", row, 0)
+    assert job.run() is None
+    run = dataclasses.replace(task.recipe.run, rounds=4)
+    alone = bench.integers(format, bench.boards_of(task, 0, False), method, run, (0.5, 1.0))
+    assert job.outcome().own == alone["own"]
 
 
 def test_liars_are_spread_over_the_clients(methods: ModuleType) -> None:

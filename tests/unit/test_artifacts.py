@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,24 @@ def test_a_recipe_has_a_head_and_its_lone_tflite_another_folder(
     assert lone.head is None and lone.folder != whole.folder
     again = Artifacts(whole.name, whole.folder, whole.origin)
     assert again.head is not None and (again.head.initial == whole.head.initial).all()
+
+
+def test_an_adapter_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("seglearn") is None:
+        pytest.skip("the HAR recipe's data is PyPI's seglearn")
+    monkeypatch.setenv("TINYFL_BUILD", str(tmp_path / "build"))
+    folder = tmp_path / "har"
+    shutil.copytree(ROOT / "models/har", folder)
+    recipe = (folder / "recipe.toml").read_text()
+    plain = compile_artifacts(folder).manifest
+    (folder / "recipe.toml").write_text(f"{recipe}\n[compile]\nadapter = 16\n")
+    head, manifest = (one := compile_artifacts(folder)).head, one.manifest
+    assert manifest["hash"] != plain["hash"] and head is not None and head.adapter is not None
+    assert (head.adapter.group, head.adapter.size, head.adapter.size + head.size) == (16, 544, 775)
+    assert (head.offset == -128).all() and head.adapter.offset.tolist() == plain["head"]["offset"]
+    (folder / "recipe.toml").write_text(f"{recipe}\n[compile]\nadapter = 33\n")
+    with pytest.raises(ConfigError, match="groups of 33 features, the embedding has 32"):
+        compile_artifacts(folder)
 
 
 @pytest.mark.parametrize("path", ["none.tflite", "folder", "none/none"])

@@ -46,6 +46,51 @@ def test_the_table_fits_80_columns_and_progress_goes_to_stderr(tinyfl: Call) -> 
     assert "round 1/1: clients" in err and "round 1/1" not in out
 
 
+@pytest.fixture
+def adapted(tmp_path: Path) -> Path:
+    """The recipe of models/har with an adapter in groups of 8 features."""
+    folder = tmp_path / "hara"
+    folder.mkdir()
+    (folder / "hara.tflite").symlink_to(HAR / "har.tflite")
+    for name in ("data.py", "model.py", "model.json"):
+        (folder / name).symlink_to(HAR / name)
+    text = (HAR / "recipe.toml").read_text().replace('name = "har"', 'name = "hara"')
+    (folder / "recipe.toml").write_text(f"{text}\n[compile]\nadapter = 8\n")
+    return folder
+
+
+def test_a_private_head_stays_on_its_board_and_is_measured_there(tinyfl: Call, adapted: Path) -> None:
+    run = ("run", adapted, "--on", "twin", "--rounds", 2, "--epochs", 1, "--private", "head")
+    code, out, err = tinyfl(*run)
+    assert code == 0 and "288 shared; the head is private" in out and "after (each client with its own head)" in out
+    assert max(len(line) for line in out.splitlines() if not line.startswith(("run ", "head "))) <= 80
+    assert "the head is private: what each learns alone is left out (--local-only asks for it)" in err
+    code, out, _ = tinyfl(*run, "--json")
+    events = lines(out)
+    assert code == 0 and [len(e["shifts"]) for e in events if e["event"] == "round_done"] == [1, 1]
+    code, out, _ = tinyfl("evaluate", adapted, "--on", "twin", "--run", "0002", "--json")
+    assert code == 0 and json.loads(out)["accuracy"] == events[-1]["after"]  # by doing the rounds again
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "hint"),
+    [
+        (
+            ["--private", "head", "--tune", 1],
+            '[personal] private = "head" does not go with [personal] tune = 1',
+            "tune",
+        ),
+        (["--feedback"], "[update] feedback = true does not go with [compile] adapter = 8", "feedback = false"),
+        (["--adapter-rate", 1e-6], "a learning rate of 1e-06 does not fit this adapter", "rates from"),
+    ],
+)
+def test_what_an_adapter_cannot_do_is_named(
+    tinyfl: Call, adapted: Path, options: list[Any], message: str, hint: str
+) -> None:
+    code, out, err = tinyfl("run", adapted, "--on", "twin", *options)
+    assert (code, out) == (3, "") and message in err and hint in err.splitlines()[-1]
+
+
 @pytest.mark.slow
 def test_a_run_of_many_boards_stays_readable(tinyfl: Call) -> None:
     code, out, err = tinyfl("run", HAR, "--on", "sim:120", "--rounds", 2, "--epochs", 1)

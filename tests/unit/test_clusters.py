@@ -5,7 +5,8 @@ import numpy.typing as npt
 import pytest
 
 from tinyfl.errors import BoardError, ConfigError
-from tinyfl.federated.clusters import bootstrap, check_chosen, similarity
+from tinyfl.federated.clusters import bootstrap, check_chosen, parted, similarity
+from tinyfl.federated.update import Update
 
 Int64 = npt.NDArray[np.int64]
 
@@ -37,6 +38,14 @@ def test_a_board_that_learned_nothing_is_close_to_none() -> None:
     deltas = np.array([[3, 4], [0, 0], [-3, -4]])
     assert np.allclose(similarity(deltas), [[1, 0, -1], [0, 0, 0], [-1, 0, 1]])
     assert len(set(bootstrap(deltas, 3))) == 3
+
+
+def test_tensors_are_compared_in_the_same_units() -> None:
+    """Two tensors with shifts 0 and 4: what is small in units of the second shift is large in master units."""
+    raw = {"a": [9, 0, 0, 9], "b": [9, 0, 9, 0], "c": [0, 9, 0, 9], "d": [0, 9, 9, 0]}
+    updates = {name: Update(1, np.array(deltas), np.zeros(0, np.uint8)) for name, deltas in raw.items()}
+    apart = {scale: parted(updates, {}, 1, 2, np.array([1, 1, *[scale] * 2])) for scale in (1, 16)}
+    assert apart[16] == {"a": 0, "c": 0, "b": 1, "d": 1} and parted(updates, {}, 1, 2) == apart[1] != apart[16]
 
 
 @pytest.mark.parametrize("clusters", [0, -1, 5, 9])

@@ -73,7 +73,7 @@ def test_a_damaged_payload_is_an_update_or_an_error(codec: Codec, data: st.DataO
         (Codec("int8", "top", False, 2), b"\xf0\x03" + bytes(10), "parameter 0 of values"),
         (Codec("int8", "top", False, 2), b"\xff" * 10 + bytes(2), "sent 65 weights, asked for 2"),
         (Codec("int8", "top", False, 2), bytes([15]) + b"\xff" * 20, "too few"),
-        (Codec("int8", "top", False, 2), b"\x5f\xa1\x10" + bytes(2), "sent weight 81, the head has 65"),
+        (Codec("int8", "top", False, 2), b"\x5f\xa1\x10" + bytes(2), "sent weight 81, there are 65"),
         (Codec("int8", "random", False, 2), bytes(3), "too many or end in rubbish"),
         (Codec("sign", entropy=True), b"\x00\x03" + bytes(20), "the symbol 2, at most 1 is possible"),
         (Codec("sign", "top", True, 3), b"", "sent 0 bytes of deltas, too few"),

@@ -25,6 +25,14 @@ CLASHES: list[dict[str, Any]] = [
     {"clients.select": "power", "run.fraction": 0.5, "clients.candidates": 0.5},
     {"clients.candidates": 0.5, "run.fraction": 0.25},
     {"clients.select": "link", "board.rate": 0},
+    {"update.feedback": True, "compile.adapter": 8},
+    {"update.downlink": "int8", "compile.adapter": 8},
+    {"update.count": 7, "compile.adapter": 8},
+    {"prox.mu": 0.01, "compile.adapter": 8},
+    {"server.aggregate": "fltrust", "compile.adapter": 8},
+    {"personal.private": "head", "compile.adapter": 0},
+    {"personal.private": "adapter", "clusters.count": 2, "compile.adapter": 8},
+    {"personal.private": "head", "personal.tune": 5, "compile.adapter": 8},
 ]
 GOOD: list[dict[str, Any]] = [
     {},
@@ -36,11 +44,13 @@ GOOD: list[dict[str, Any]] = [
     {"clients.select": "power", "run.fraction": 0.25, "clients.candidates": 1.0},
     {"clients.select": "link", "run.fraction": 0.5},
     {"server.optimiser": "reptile", "clusters.count": 2, "update.feedback": True},
+    {"compile.adapter": 8, "personal.private": "head", "update.codec": "int4", "update.downlink": "difference"},
+    {"compile.adapter": 8, "personal.tune": 5, "clusters.count": 2, "server.aggregate": "clip"},
 ]
 
 
 def values(changes: dict[str, Any]) -> dict[str, Any]:
-    return {**flat(Settings(on="sim", boards=10)), "boards": 8, "board.rate": 2, **changes}
+    return {**flat(Settings(on="sim", boards=10)), "boards": 8, "board.rate": 2, "compile.adapter": 0, **changes}
 
 
 @pytest.mark.parametrize("changes", CLASHES, ids=str)
@@ -49,7 +59,7 @@ def test_what_does_not_go_together_is_refused_and_both_are_named(changes: dict[s
         check(values(changes))
     assert caught.value.hint and caught.value.exit_code == 3
     for key in changes:
-        if "." in key and key not in ("update.feedback", "run.fraction", "clients.select"):
+        if "." in key and key not in ("update.feedback", "run.fraction", "clients.select", "compile.adapter"):
             assert f"{name(key)} = " in caught.value.message
 
 

@@ -13,10 +13,12 @@ from support_tflite import Op, T, small_classifier, write_tflite
 
 from tinyfl.compiler import compile_model, read_tflite
 from tinyfl.compiler.plan import Plan, plan_arena
-from tinyfl.errors import DataError, ModelError
-from tinyfl.graph import Graph
+from tinyfl.compiler.split import rectified
+from tinyfl.errors import ConfigError, DataError, ModelError
+from tinyfl.graph import Graph, Layer, Quantization, Tensor
 from tinyfl.reference import embed, quantize_input, run, run_layers
 from tinyfl.reference.head import to_wire
+from tinyfl.wire.messages import Train
 
 SMALL = small_classifier()
 X = np.random.default_rng(1).integers(-128, 128, (50, 10, 1, 3)).astype(np.int8)
@@ -80,6 +82,46 @@ def test_hash_covers_the_model_and_the_head() -> None:
     first_bytes = ", ".join(f"0x{b:02x}" for b in bytes.fromhex(model.manifest["hash"])[:16])
     assert first_bytes in model.sources["model.c"]
     assert model.manifest["hash"] == compile_model(SMALL, "another name", X).manifest["hash"]
+
+
+def test_an_adapter_is_in_hash_manifest_and_sources() -> None:
+    plain, model = (compile_model(SMALL, "small", X, adapter=group) for group in (0, 5))
+    assert plain.sources == compile_model(SMALL, "small", X).sources and "adapter" not in plain.manifest["head"]
+    assert "#define TFL_MODEL_ADAPTER_COUNT 0u" in plain.sources["model.h"]
+    entry = model.manifest["head"]["adapter"]
+    assert (entry["group"], entry["count"], entry["offset"]) == (5, 2 * 5 * 6 + 2 * 3, [-100] * 12)
+    assert model.manifest["head"]["offset"] == [-128] * 12  # behind a ReLU
+    assert "#define TFL_MODEL_ADAPTER_COUNT 66u" in model.sources["model.h"]
+    assert f"#define TFL_MODEL_BODY_BYTES {Train.BYTES + 4 + 2 * (65 + 66)}u" in model.sources["model.h"]
+    hashes = {compile_model(SMALL, "small", X, adapter=group).manifest["hash"] for group in (0, 4, 5, 12)}
+    assert len(hashes) == 4
+
+
+def test_an_adapter_larger_than_the_embedding_is_refused() -> None:
+    with pytest.raises(ConfigError, match="groups of 13 features, the embedding has 12") as caught:
+        compile_model(SMALL, "small", X, adapter=13)
+    assert "1..12" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("zero", "ops", "expected"),
+    [
+        (-100, [("dense", "none")], False),
+        (-128, [("dense", "none")], True),
+        (-100, [("dense", "relu6")], True),
+        (-100, [("dense", "relu"), ("reshape", "")], True),
+        (-100, [("dense", "relu"), ("softmax", "")], False),
+        (-100, [("reshape", "")], False),
+    ],
+)
+def test_what_is_behind_a_relu(zero: int, ops: list[tuple[str, str]], expected: bool) -> None:
+    """Of a graph of such layers from its input on."""
+    space = Quantization((0.1,), (zero,))
+    every = tuple(Tensor(i, str(i), (1, 4), "int8", space) for i in range(len(ops) + 1))
+    layers = tuple(
+        Layer(i, op, (i,), (i + 1,), {"activation": fused} if fused else {}) for i, (op, fused) in enumerate(ops)
+    )
+    assert rectified(Graph("g", every, layers, 0, len(ops)), len(ops)) is expected
 
 
 def test_head_gives_the_logits_of_the_model() -> None:

@@ -221,7 +221,7 @@ def test_what_a_board_does_not_offer_is_refused_with_its_name(
 
 def test_the_sign_codec_takes_the_nearest_power_of_two() -> None:
     def shift(*means: int) -> int:
-        return fleet_shift(Codec("sign"), [Trained(1, 2**31, mean, *[0] * 7) for mean in means])
+        return fleet_shift(Codec("sign"), [Trained(1, 2**31, mean, *[0] * 7, np.zeros(0, np.uint8)) for mean in means])
 
     assert [shift(mean) for mean in (0, 1, 2, 3, 5, 6, 11, 12, 2**31 - 1)] == [0, 0, 1, 2, 2, 3, 3, 4, 31]
     assert shift(0, 16) == 3 and shift() == 0

@@ -19,7 +19,7 @@ def create(runs: Path) -> Ledger:
 
 
 def row(round: int) -> RoundRow:
-    return RoundRow(round, MASTER + round, 4, ("b0", "b1"), 1.5, 100, 200, 5)
+    return RoundRow(round, MASTER + round, (4, 3), ("b0", "b1"), 1.5, 100, 200, 5)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "0001" / FILE) as db:
         db.execute("UPDATE run SET version = 99")
     db.close()
-    with pytest.raises(ConfigError, match="version 99, expected 3"):
+    with pytest.raises(ConfigError, match="version 99, expected 4"):
         Ledger(tmp_path / "0001")
 
 

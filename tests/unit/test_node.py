@@ -114,7 +114,7 @@ def make(*answers: Answer, **changes: object) -> tuple[Node, Script]:
 
 def test_calls_and_counters() -> None:
     deltas = np.arange(130).astype(np.uint8)
-    trained = wire.Trained(*range(1, 11))
+    trained = wire.Trained(*range(1, 11), np.zeros(0, np.uint8))
     node, script = make(
         trained, wire.Delta(4, 9, deltas), wire.Inferred(77, np.arange(5, dtype=np.int8)), wire.Fed(1, 0)
     )
@@ -258,7 +258,7 @@ def test_an_interrupt_voids_the_session() -> None:
 
 
 def test_what_a_round_sends() -> None:
-    node, script = make(wire.Done(), *[wire.Trained(*range(10))] * 2, wire.Done())
+    node, script = make(wire.Done(), *[wire.Trained(*range(10), np.zeros(0, np.uint8))] * 2, wire.Done())
     weights = np.arange(130).astype(np.int16)
     node.load(3, weights, keep=True)
     node.train(3, 1, 2, 3, 20000, 20, weights)

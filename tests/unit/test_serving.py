@@ -85,7 +85,7 @@ def test_the_masters_in_the_ledger_are_those_of_the_rule(tmp_path: Path) -> None
             updates = [update for _, update in ledger.updates(row.round)]
             deltas = np.stack([update.deltas.astype(np.int64) for update in updates])
             samples = np.array([update.samples for update in updates])
-            delta = combine(Rule("median"), deltas, samples, row.shift)
+            delta = combine(Rule("median"), deltas, samples, row.shifts[0])
             state = advance(rule, state, delta, 2.0 ** (format.fw + 16) / format.r2**0.5)
             assert np.array_equal(state.master, row.masters[0])
 
@@ -101,7 +101,7 @@ def test_fltrust_learns_as_a_board_with_the_servers_samples_would() -> None:
 
 
 def trained(*deltas: int) -> list[Trained]:
-    return [Trained(5, delta, delta // 2, *[0] * 7) for delta in deltas]
+    return [Trained(5, delta, delta // 2, *[0] * 7, np.zeros(0, np.uint8)) for delta in deltas]
 
 
 def test_a_board_that_shouts_does_not_round_all_others_to_nothing() -> None:
@@ -116,7 +116,8 @@ def test_a_round_without_samples_leaves_all_as_it_is() -> None:
     rules = Server(Optimiser("fedadam"), Rule("median"), 1.0)
     state = advance(rules.optimiser, start(rules.optimiser, np.zeros(3, np.int64)), np.ones(3, np.int64), 1.0)
     empty = Update(0, np.zeros(3, np.int64), np.zeros(3, np.uint8))
-    assert rules.step(state, [empty] * 5, 3) is state and rules.step(state, [], 3) is state
+    every = [slice(0, 3)]
+    assert rules.step(state, [empty] * 5, (3,), every) is state and rules.step(state, [], (3,), every) is state
 
 
 def liar(board: Board) -> Board:

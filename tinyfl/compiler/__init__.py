@@ -16,10 +16,11 @@ from tinyfl.compiler.ops.operator import Folded
 from tinyfl.compiler.plan import Plan, plan_model
 from tinyfl.compiler.read import read_tflite
 from tinyfl.compiler.rewrite import rewrite
-from tinyfl.compiler.split import fold_head, split
+from tinyfl.compiler.split import fold_head, rectified, split
 from tinyfl.errors import ModelError
 from tinyfl.graph import Graph, HeadFormat
 from tinyfl.reference import embed
+from tinyfl.reference.adapter import fold_adapter
 
 __all__ = ["CompiledModel", "compile_model", "read_tflite"]
 
@@ -38,28 +39,34 @@ class CompiledModel:
 
 
 def compile_model(
-    data: bytes, name: str, calibration: npt.NDArray[np.int8] | None, goal: str = "balanced"
+    data: bytes, name: str, calibration: npt.NDArray[np.int8] | None, goal: str = "balanced", adapter: int = 0
 ) -> CompiledModel:
     """Compiles a ``.tflite``; ``calibration``: int8 inputs (n, *input shape) of the lab, None for a model without head.
 
     ``goal``: one of settings.GOALS; whatever it is, the model computes the same bytes and has the same hash.
+    ``adapter``: features of a group of the adapter that is trained before the head; 0: none.
 
-    Raises ModelError where the model cannot run; that it has no trainable head is said in the manifest, not raised.
+    Raises ConfigError for an adapter larger than the embedding, ModelError where the model cannot run; that it has no
+    trainable head is said in the manifest, not raised.
     """
     graph, plan = plan_model(decide(rewrite(read_tflite(data, name)), goal))
-    backbone, head, reason = _head(graph, calibration)
+    backbone, head, reason = _head(graph, calibration, adapter)
     folded = tuple(OPERATORS[layer.op].fold(graph, layer) for layer in graph.layers)
     document = manifest(data, graph, plan, folded, backbone, head, reason)
     sources = emit(graph, plan, folded, backbone, head, document["hash"])
     return CompiledModel(graph, backbone, head, plan, folded, document, sources)
 
 
-def _head(graph: Graph, calibration: npt.NDArray[np.int8] | None) -> tuple[int, HeadFormat | None, str]:
+def _head(graph: Graph, calibration: npt.NDArray[np.int8] | None, adapter: int) -> tuple[int, HeadFormat | None, str]:
     """(backbone layers, head or None, the reason for None)."""
     try:
         backbone = split(graph)
         if calibration is None or len(calibration) == 0:
             return len(graph.layers), None, "no calibration inputs were given"
-        return backbone, fold_head(graph, graph.layers[backbone], embed(graph, calibration)), ""
+        embeddings = embed(graph, calibration)
+        head = fold_head(graph, graph.layers[backbone], embeddings)
+        if adapter:
+            head = fold_adapter(head, embeddings, adapter, rectified(graph, graph.layers[backbone].inputs[0]))
+        return backbone, head, ""
     except ModelError as error:
         return len(graph.layers), None, error.message

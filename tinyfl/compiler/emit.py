@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 LINE = 108
+PREFIX_BYTES = 4  # before the coded weights of a model with an adapter
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def emit(
         "digest": digest,
         "hash": wrap(f"0x{byte:02x}" for byte in bytes.fromhex(digest)[:16]),
         "head": None if head is None else _head_values(graph, plan, backbone, head),
+        "adapter": _adapter_values(head),
     }
     values["body_bytes"] = _body_bytes(values)
     return {name: _templates().get_template(f"{name}.j2").render(values) for name in ("model.h", "model.c")}
@@ -130,7 +132,7 @@ def option_text(value: Any) -> str:
 
 
 def _head_values(graph: Graph, plan: Plan, backbone: int, head: HeadFormat) -> dict[str, Any]:
-    count = (head.features + 1) * head.classes
+    count = head.size
     return {
         "features": head.features,
         "classes": head.classes,
@@ -145,11 +147,19 @@ def _head_values(graph: Graph, plan: Plan, backbone: int, head: HeadFormat) -> d
     }
 
 
+def _adapter_values(head: HeadFormat | None) -> dict[str, Any] | None:
+    if head is None or head.adapter is None:
+        return None
+    adapter = head.adapter
+    return {"group": adapter.group, "count": adapter.size, "offset": wrap(map(str, adapter.offset.tolist()))}
+
+
 def _body_bytes(values: dict[str, Any]) -> int:
     """The largest message body of this model: TRAIN, DELTA, FEED, INFERRED or, of the small ones, WELCOME."""
-    count = values["head"]["count"] if values["head"] else 0
+    counts: list[int] = [values[tensor]["count"] for tensor in ("head", "adapter") if values[tensor]]
+    count = max(counts, default=0)
     return max(
-        Train.BYTES + 2 * count,
+        Train.BYTES + (PREFIX_BYTES if values["adapter"] else 0) + 2 * sum(counts),
         Delta.BYTES + count + (count + 7) // 8 + 1,  # a value, a bit in a bitmap, the header byte
         Feed.BYTES + int(values["input_bytes"]),
         Inferred.BYTES + int(values["output_bytes"]),

@@ -13,7 +13,7 @@ from tinyfl.compiler.ops import OPERATORS
 from tinyfl.compiler.ops.operator import Folded
 from tinyfl.compiler.place import Block
 from tinyfl.compiler.plan import Plan
-from tinyfl.graph import Graph, HeadFormat, Layer, Tensor
+from tinyfl.graph import AdapterFormat, Graph, HeadFormat, Layer, Tensor
 from tinyfl.reference.head import held_bits, to_wire
 from tinyfl.reference.scaling import quantization
 
@@ -60,8 +60,9 @@ def manifest(
 
 
 def head_entry(head: HeadFormat) -> dict[str, Any]:
-    """The head's constants but for the weights; of a pruned one which weights are held (docs/DESIGN.md)."""
+    """The head's constants but for the weights; of a pruned one which are held; its adapter (docs/DESIGN.md)."""
     held = {} if head.held is None else {"held": held_bits(head.held).hex()}
+    adapter = {} if head.adapter is None else {"adapter": _adapter_entry(head.adapter)}
     return {
         "features": head.features,
         "classes": head.classes,
@@ -69,8 +70,19 @@ def head_entry(head: HeadFormat) -> dict[str, Any]:
         "bias_value": head.bias_value,
         "r2": head.r2,
         "fw": head.fw,
-        "count": (head.features + 1) * head.classes,
+        "count": head.size,
         **held,
+        **adapter,
+    }
+
+
+def _adapter_entry(adapter: AdapterFormat) -> dict[str, Any]:
+    """Its weights are zeros."""
+    return {
+        "group": adapter.group,
+        "offset": adapter.offset.tolist(),
+        "curvature": adapter.curvature,
+        "count": adapter.size,
     }
 
 

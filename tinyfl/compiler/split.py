@@ -14,6 +14,7 @@ from tinyfl.reference.scaling import quantization
 MAX_FEATURES = 256  # proved range of the head's arithmetic
 MAX_CLASSES = 256  # labels are one byte
 MAX_WEIGHT = 16383
+KEEPS_SIGN = ("average_pool", "max_pool", "mean", "pad", "quantize", "reshape")  # of values that are not negative
 PRUNED = 0.25  # of a head's weights are zero: from here on it is taken for a pruned one
 
 
@@ -48,6 +49,21 @@ def fold_head(graph: Graph, layer: Layer, embeddings: npt.NDArray[np.int8]) -> H
     offset = np.full(features, x.zero_point, np.int8)
     initial = initial_weights(graph, layer, bias_value, fw)
     return HeadFormat(features, classes, offset, bias_value, r2, fw, initial, held_weights(graph, layer))
+
+
+def rectified(graph: Graph, tensor: int) -> bool:
+    """Whether no value of a tensor can lie below its zero point: it comes from a ReLU, or int8 has nothing below."""
+    made = {output: layer for layer in graph.layers for output in layer.outputs}
+    while quantization(graph.tensor(tensor)).zero_point > -128:
+        layer = made.get(tensor)
+        if layer is None:
+            return False
+        if layer.options.get("activation", "none") != "none":
+            return True
+        if layer.op not in KEEPS_SIGN:
+            return False
+        tensor = layer.inputs[0]
+    return True
 
 
 def held_weights(graph: Graph, layer: Layer) -> npt.NDArray[np.bool_] | None:

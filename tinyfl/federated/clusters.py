@@ -42,18 +42,21 @@ def best(losses: Sequence[int]) -> int:
     return min(range(len(losses)), key=losses.__getitem__)
 
 
-def parted(updates: Mapping[str, Update], chosen: Mapping[str, int], heads: int, clusters: int) -> dict[str, int]:
+def parted(
+    updates: Mapping[str, Update], chosen: Mapping[str, int], heads: int, clusters: int, scale: Int64 | int = 1
+) -> dict[str, int]:
     """The cluster that each board's update belongs to: the one that the board chose of ``heads`` heads.
 
     While there is one head for all, they are found from the deltas of those that learned something, as soon as there
-    are enough; till then, and for the others, it is 0.
+    are enough; till then, and for the others, it is 0. ``scale`` (P,): of the deltas, where tensors have several.
     """
     if heads > 1:
         return {name: chosen[name] for name in updates}
     labels = dict.fromkeys(updates, 0)
     learned = [name for name, update in updates.items() if update.samples and update.deltas.any()]
     if 1 < clusters <= len(learned):
-        labels |= zip(learned, bootstrap(np.stack([updates[name].deltas for name in learned]), clusters), strict=True)
+        deltas = np.stack([updates[name].deltas * scale for name in learned])
+        labels |= zip(learned, bootstrap(deltas, clusters), strict=True)
     return labels
 
 

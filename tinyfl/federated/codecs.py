@@ -35,14 +35,23 @@ DOWNLINKS = ("int16", "int8", "difference")
 DIFFERENCE_PARAMETERS = range(16)
 
 
-def fleet_shift(codec: Codec, replies: Sequence[Trained]) -> int:
-    """One shift for all boards: the smallest with every \\|v\\| <= limit * 2^shift; of signs the power of two that is
-    nearest, in ratio, to the mean of the boards' means."""
+def trained_of(reply: Trained, tensor: int = 0) -> tuple[int, int]:
+    """(max, mean) of a tensor's \\|v\\|, in master units, of a reply that ``update.check_trained`` let pass."""
+    if tensor == 0:
+        return reply.max_delta, reply.mean_delta
+    most, mean = np.frombuffer(reply.more.tobytes(), "<u4").reshape(-1, 2)[tensor - 1].tolist()
+    return most, mean
+
+
+def fleet_shift(codec: Codec, replies: Sequence[Trained], tensor: int = 0) -> int:
+    """One shift of a tensor for all boards: the smallest with every \\|v\\| <= limit * 2^shift; of signs the power of
+    two that is nearest, in ratio, to the mean of the boards' means."""
+    told = [trained_of(reply, tensor) for reply in replies]
     if codec.level == "sign":
-        mean = sum(reply.mean_delta for reply in replies) // max(1, len(replies))
+        mean = sum(mean for _, mean in told) // max(1, len(told))
         shift = max(0, mean.bit_length() - 1)
         return min(shift + (mean * mean > 2 << 2 * shift), MAX_SHIFTS["sign"])
-    return head.fleet_shift([reply.max_delta for reply in replies], LIMITS[codec.level])
+    return head.fleet_shift([most for most, _ in told], LIMITS[codec.level])
 
 
 def decode(codec: Codec, payload: UInt8, weights: int, random: int) -> Int64:
@@ -71,7 +80,7 @@ def _picked(codec: Codec, reader: Reader, parameter: int, weights: int, random: 
         picked = np.zeros(weights, np.bool_)
         places = np.cumsum(reader.rice(codec.count, parameter, weights - 1) + 1) - 1
         if places[-1] >= weights:
-            raise BoardError(f"sent weight {places[-1]}, the head has {weights}")
+            raise BoardError(f"sent weight {places[-1]}, there are {weights}")
         picked[places] = True
     if codec.selection != "top" and parameter != 0:
         raise BoardError(f"sent parameter {parameter} of positions, there are none")
@@ -138,7 +147,7 @@ class Reader:
 
 
 def broadcast(master: Int64, downlink: str) -> Int16:
-    """The head (P,) that the server sends of its master weights: what all boards then hold."""
+    """The weights (P,) that the server sends of its master weights: what all boards then hold."""
     weights = head.broadcast(master)
     return rounded(weights) if downlink == "int8" else weights
 

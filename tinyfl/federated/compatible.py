@@ -1,7 +1,7 @@
 """What does not go together: one table, looked at before anything starts.
 
-Values are those of a run's settings by ``section.key``, and ``boards`` and ``board.rate``: how many boards train in a
-round, and of how many of all the link's rate is known.
+Values are those of a run's settings by ``section.key``; ``compile.adapter`` of the model; and ``boards`` and
+``board.rate``: how many boards train in a round, and of how many of all the link's rate is known.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class Conflict:
     why: str
     remedy: str
 
+
+NO_ADAPTER = "or set [compile] adapter = 0 and compile again"
 
 CONFLICTS = (
     Conflict(
@@ -105,6 +107,62 @@ CONFLICTS = (
         lambda v: v["clients.select"] == "link" and v["board.rate"] == 0,
         "no link's rate is known, so all are quick enough",
         'rate = 960 (bytes a second) beside the boards in fleet.toml; or select = "random"',
+    ),
+    Conflict(
+        ("update.feedback", "compile.adapter"),
+        "feedback with an adapter",
+        lambda v: v["update.feedback"] and v["compile.adapter"] > 0,
+        "boards keep no residual of an adapter",
+        f"set feedback = false; {NO_ADAPTER}",
+    ),
+    Conflict(
+        ("update.downlink", "compile.adapter"),
+        '`"int8"` with an adapter',
+        lambda v: v["update.downlink"] == "int8" and v["compile.adapter"] > 0,
+        "one power of two for head and adapter would round one of them away",
+        f'downlink = "difference" is exact; {NO_ADAPTER}',
+    ),
+    Conflict(
+        ("update.count", "compile.adapter"),
+        "a count with an adapter",
+        lambda v: v["update.count"] != -1 and v["compile.adapter"] > 0,
+        "head and adapter have so many weights each, and one count does not fit both",
+        f"give a share of the weights; {NO_ADAPTER}",
+    ),
+    Conflict(
+        ("prox.mu", "compile.adapter"),
+        "mu above 0 with an adapter",
+        lambda v: v["prox.mu"] > 0 and v["compile.adapter"] > 0,
+        "boards know the way back of a head alone",
+        f"set mu = 0; {NO_ADAPTER}",
+    ),
+    Conflict(
+        ("server.aggregate", "compile.adapter"),
+        '`"fltrust"` with an adapter',
+        lambda v: v["server.aggregate"] == "fltrust" and v["compile.adapter"] > 0,
+        "the server trains a head alone with its own samples",
+        f'aggregate = "clip"; {NO_ADAPTER}',
+    ),
+    Conflict(
+        ("personal.private", "compile.adapter"),
+        "a private tensor without an adapter",
+        lambda v: v["personal.private"] != "none" and v["compile.adapter"] == 0,
+        "there is one tensor alone, and nothing would be shared",
+        'set [compile] adapter, for example 16; or private = "none"',
+    ),
+    Conflict(
+        ("personal.private", "clusters.count"),
+        "a private tensor with more than 1",
+        lambda v: v["personal.private"] != "none" and v["clusters.count"] > 1,
+        "what is a board's own fits the weights that it trains with, and a cluster may change them",
+        'count = 1, or private = "none"',
+    ),
+    Conflict(
+        ("personal.private", "personal.tune"),
+        "a private tensor with tuning",
+        lambda v: v["personal.private"] != "none" and v["personal.tune"] > 0,
+        "tuning reads all weights of a board, and private ones never leave it",
+        'tune = 0, or private = "none"',
     ),
 )
 

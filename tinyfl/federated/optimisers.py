@@ -77,8 +77,11 @@ def start(rule: Optimiser, master: Int64) -> State:
     return State(master, 0, np.zeros(master.shape, kind), np.zeros(master.shape))
 
 
-def advance(rule: Optimiser, state: State, delta: Int64, unit: float) -> State:
-    """The state after a round whose mean delta is ``delta`` (P,), in master units; ``unit``: master units in 1 / R."""
+def advance(rule: Optimiser, state: State, delta: Int64, unit: float | Float64) -> State:
+    """The state after a round whose mean delta is ``delta`` (P,), in master units.
+
+    ``unit``: master units in 1 / R, one for all or (P,).
+    """
     rounds = state.rounds + 1
     if rule.name in EXACT:
         velocity = delta

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tinyfl.federated.codecs import trained_of
 from tinyfl.federated.optimisers import Optimiser, State, advance
 from tinyfl.federated.robust import Rule, combine
 from tinyfl.federated.update import Update
@@ -21,23 +22,33 @@ SERVER = 0xFFFFFFFF  # its number in seeds, where a board has its index
 
 @dataclass(frozen=True)
 class Server:
-    """How updates become one delta, and what it does to the weights. ``unit``: master units in 1 / R."""
+    """How updates become one delta, and what it does to the weights. ``unit``, one for all or (P,): master units in
+    1 / R."""
 
     optimiser: Optimiser
     rule: Rule
-    unit: float
+    unit: npt.NDArray[np.float64] | float
 
-    def believed(self, replies: Sequence[Trained]) -> list[Trained]:
-        """The boards that the fleet's shift is made of: all; of a robust rule without the loudest that may be wrong.
+    def believed(self, replies: Sequence[Trained], tensor: int = 0) -> list[Trained]:
+        """The boards that the fleet's shift of a tensor is made of: all; of a robust rule without the loudest that may
+        be wrong.
 
         One board that shouts would round all others to nothing, whatever the rule does then.
         """
-        quietest = sorted(replies, key=lambda reply: reply.max_delta)
+        quietest = sorted(replies, key=lambda reply: trained_of(reply, tensor)[0])
         return quietest[: len(quietest) - self.rule.wrong(len(quietest))] if self.rule.name != "mean" else quietest
 
-    def step(self, state: State, updates: Sequence[Update], shift: int, reference: Int64 | None = None) -> State:
+    def step(
+        self,
+        state: State,
+        updates: Sequence[Update],
+        shifts: Sequence[int],
+        slices: Sequence[slice],
+        reference: Int64 | None = None,
+    ) -> State:
         """The state after a round with these updates; itself where nobody had samples.
 
+        Each tensor, one of the ``slices`` of the weights, is combined by itself and has a shift of its own.
         ``reference`` (P,), in master units: the server's own update. Raises QuorumError as ``combine`` does.
         """
         samples = np.array([update.samples for update in updates], np.int64)
@@ -45,8 +56,11 @@ class Server:
             return state
         if not self.optimiser.weighs_samples:
             samples = np.minimum(samples, 1)
-        delta = combine(self.rule, np.stack([update.deltas for update in updates]), samples, shift, reference)
-        return advance(self.optimiser, state, delta, self.unit)
+        deltas, whole = np.stack([update.deltas for update in updates]), np.zeros(state.master.shape, np.int64)
+        for part, shift in zip(slices, shifts, strict=True):
+            own = None if reference is None else reference[part]
+            whole[part] = combine(self.rule, deltas[:, part], samples, shift, own)
+        return advance(self.optimiser, state, whole, self.unit)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from tinyfl.errors import BoardError, ConfigError, MismatchError
-from tinyfl.federated.codecs import decode
+from tinyfl.federated.codecs import decode, trained_of
 from tinyfl.image import MAX_SAMPLES
 from tinyfl.reference.codec import Codec
 from tinyfl.reference.fixed import Int64
@@ -16,11 +17,13 @@ from tinyfl.reference.head import Learns, spread
 from tinyfl.wire.messages import Delta, Feature, Trained, Welcome
 
 MAX_DELTA = 2**31  # |master| <= 2^30, and so is the broadcast weight * 2^16; with a residual |v| saturates below it
+MORE_BYTES = 8  # of TRAINED for each tensor behind the first
 
 
 @dataclass(frozen=True)
 class Update:
-    """Deltas in wire order, in units of 2^shift master LSB; how many samples they were learned from; what was sent."""
+    """Deltas of what is shared, in wire order, each tensor's in units of its 2^shift master LSB; how many samples they
+    were learned from; what was sent."""
 
     samples: int
     deltas: Int64
@@ -28,9 +31,9 @@ class Update:
 
 
 def read_update(codec: Codec, delta: Delta, learns: Learns, samples: int, random: int) -> Update:
-    """The update in a DELTA; BoardError where it is not what a board that trained on ``samples`` could have sent.
+    """A tensor's update in a DELTA; BoardError where no board that trained on ``samples`` could have sent it.
 
-    ``learns``: which weights of the head do (P,); the deltas of the others are zero.
+    ``learns``: which weights of the tensor do (P,); the deltas of the others are zero.
     ``random``: where the round's random selection starts (``reference.codec.stream``).
     """
     if delta.samples != samples:
@@ -39,12 +42,27 @@ def read_update(codec: Codec, delta: Delta, learns: Learns, samples: int, random
     return Update(delta.samples, spread(deltas, learns), delta.deltas)
 
 
-def check_trained(reply: Trained) -> Trained:
-    """The reply itself; BoardError where no board can be right: it would spoil the whole fleet's shift or weights."""
-    if reply.max_delta > MAX_DELTA:
-        raise BoardError(f"reported a delta of {reply.max_delta}, at most {MAX_DELTA} is possible")
-    if reply.mean_delta > reply.max_delta:
-        raise BoardError(f"reported a mean delta of {reply.mean_delta}, above its largest, {reply.max_delta}")
+def joined(updates: Sequence[Update]) -> Update:
+    """A board's update of several tensors as one."""
+    if len(updates) == 1:
+        return updates[0]
+    deltas, payloads = zip(*((update.deltas, update.payload) for update in updates), strict=True)
+    return Update(updates[0].samples, np.concatenate(deltas), np.concatenate(payloads))
+
+
+def check_trained(reply: Trained, tensors: int = 1) -> Trained:
+    """The reply itself; BoardError where no board can be right: it would spoil the whole fleet's shift or weights.
+
+    ``tensors``: how many the model has.
+    """
+    if len(reply.more) != MORE_BYTES * (tensors - 1):
+        raise BoardError(f"reported {len(reply.more)} bytes of further tensors, expected {MORE_BYTES * (tensors - 1)}")
+    for tensor in range(tensors):
+        most, mean = trained_of(reply, tensor)
+        if most > MAX_DELTA:
+            raise BoardError(f"reported a delta of {most}, at most {MAX_DELTA} is possible")
+        if mean > most:
+            raise BoardError(f"reported a mean delta of {mean}, above its largest, {most}")
     if reply.samples > MAX_SAMPLES:
         raise BoardError(f"reported {reply.samples} samples, at most {MAX_SAMPLES} are believed")
     return reply

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from tinyfl.errors import ConfigError
-from tinyfl.graph import HeadFormat
+from tinyfl.graph import AdapterFormat, HeadFormat
 from tinyfl.reference.fixed import Int64, mix
 from tinyfl.reference.head import (
     CLAMP_STEPS,
@@ -39,53 +39,42 @@ MAX_STEP = 131071
 RATE_SHIFTS = (1, 30)
 
 
-@dataclass(frozen=True)
-class AdapterFormat:
-    """The constants of an adapter before ``head``, whose offsets are those of what it sees of an embedding."""
-
-    head: HeadFormat
-    offset: Int8  # (N,), zero point of each feature of the backbone's embedding
-    group: int  # features of a group, 1..N; the last group has what is left
-    curvature: float  # what the rate is relative to: squared norm of a group's features times that of a class's weights
-
-    @property
-    def size(self) -> int:
-        """How many weights there are."""
-        return len(self.positions()[0])
-
-    def positions(self) -> tuple[Int64, Int64]:
-        """(outputs, inputs) of the weights in wire order: feature by feature, its group's inputs, then the bias (N)."""
-        n, pairs = self.head.features, []
-        for j in range(n):
-            first = j - j % self.group
-            pairs += [(j, i) for i in [*range(first, min(first + self.group, n)), n]]
-        outputs, inputs = np.array(pairs, np.int64).T
-        return outputs, inputs
+def positions(format: AdapterFormat) -> tuple[Int64, Int64]:
+    """(outputs, inputs) of the weights in wire order: feature by feature, its group's inputs, then the bias (N)."""
+    n, pairs = len(format.offset), []
+    for j in range(n):
+        first = j - j % format.group
+        pairs += [(j, i) for i in [*range(first, min(first + format.group, n)), n]]
+    outputs, inputs = np.array(pairs, np.int64).T
+    return outputs, inputs
 
 
-def fold_adapter(head: HeadFormat, embeddings: Int8, group: int, relu: bool) -> AdapterFormat:
-    """An adapter in groups of ``group`` features, from calibration embeddings (n, N).
+def fold_adapter(head: HeadFormat, embeddings: Int8, group: int, relu: bool) -> HeadFormat:
+    """The head with an adapter in groups of ``group`` features before it, from calibration embeddings (n, N).
 
     ``relu``: no feature is below its zero point. The adapter keeps that, and the head sees features of 0..255, which is
     more room above than the embedding has. Raises ConfigError for a group that is empty or larger than the embedding.
     """
     if not 1 <= group <= head.features:
-        raise ConfigError(f"an adapter in groups of {group} features, expected 1..{head.features}")
+        raise ConfigError(
+            f"an adapter in groups of {group} features, the embedding has {head.features}",
+            f"set [compile] adapter to 1..{head.features}, or to 0 for none",
+        )
     x = embeddings.reshape(-1, head.features).astype(np.float64) - head.offset
     groups = [float((x[:, i : i + group] ** 2).sum(axis=1).mean()) for i in range(0, head.features, group)]
     weights = head.initial[:-1].astype(np.float64) / 2.0**head.fw
     curvature = (float(np.mean(groups)) + head.bias_value**2) * float((weights**2).sum(axis=0).mean())
-    seen = replace(head, offset=np.full_like(head.offset, -128)) if relu else head
-    return AdapterFormat(seen, head.offset, group, curvature)
+    seen = np.full_like(head.offset, -128) if relu else head.offset
+    return replace(head, offset=seen, adapter=AdapterFormat(head.offset, group, curvature))
 
 
-def rate(eta: float, format: AdapterFormat) -> tuple[int, int]:
+def rate(eta: float, format: HeadFormat) -> tuple[int, int]:
     """The learning rate ``eta`` (relative to 1 / curvature) as the board takes it: (rate L, rate shift S).
 
     Raises ConfigError naming the largest (or smallest) legal rate.
     """
     low, high = RATE_SHIFTS
-    scale = 2.0 ** (UNIT_SHIFT + 1 + BACK_SHIFT - format.head.fw) / format.curvature
+    scale = 2.0 ** (UNIT_SHIFT + 1 + BACK_SHIFT - format.fw) / adapter_of(format).curvature
     if not 2.0 ** (14 - high) <= eta * scale < 2.0 ** (15 - low):
         least, most = 2.0 ** (14 - high) / scale, 2.0 ** (15 - low) / scale
         raise ConfigError(
@@ -95,16 +84,23 @@ def rate(eta: float, format: AdapterFormat) -> tuple[int, int]:
     return round(eta * scale * 2.0**shift), shift
 
 
+def adapter_of(format: HeadFormat) -> AdapterFormat:
+    """The adapter of a head that has one."""
+    assert format.adapter is not None
+    return format.adapter
+
+
 class TwinAdapter:
-    """The board's adapter: master weights (N, N + 1), outputs by inputs, and the broadcast ones they started from.
+    """The adapter of a board's head: master weights (N, N + 1), outputs by inputs, and the broadcast ones before them.
 
     What is outside of a feature's group stays zero.
     """
 
-    def __init__(self, format: AdapterFormat) -> None:
+    def __init__(self, format: HeadFormat) -> None:
         self.format = format
-        self._at = format.positions()
-        shape = format.head.features, format.head.features + 1
+        self._offset = adapter_of(format).offset
+        self._at = positions(adapter_of(format))
+        shape = format.features, format.features + 1
         self.broadcast: Int64 = np.zeros(shape, np.int64)
         self.master: Int64 = np.zeros(shape, np.int64)
         self._learns: Int64 = np.zeros(shape, np.int64)
@@ -113,24 +109,28 @@ class TwinAdapter:
     def load(self, weights: Int16) -> None:
         """Takes broadcast weights (size,) in wire order. Raises ConfigError where length or value do not fit."""
         if weights.shape != self._at[0].shape or np.any(np.abs(weights.astype(np.int64)) > MAX_WEIGHT):
-            raise ConfigError(f"adapter weights {weights.shape}, expected ({self.format.size},) within +-{MAX_WEIGHT}")
+            raise ConfigError(f"adapter weights {weights.shape}, expected {self._at[0].shape} within +-{MAX_WEIGHT}")
         self.broadcast[self._at] = weights
         self.master = self.broadcast << 16
+
+    def choose(self) -> None:
+        """The broadcast weights from master weights that nothing has trained since they were broadcast ones."""
+        self.broadcast = self.master >> 16
 
     def forward(self, embeddings: Int8, trained: bool = True) -> Int8:
         """What the head sees of embeddings (n, N), with the master or the broadcast weights."""
         return self._adapted(self._centre(embeddings), trained).astype(np.int8)
 
     def _centre(self, embeddings: Int8) -> Int64:
-        x = np.full((len(embeddings), self.format.head.features + 1), self.format.head.bias_value, np.int64)
-        x[:, :-1] = embeddings.astype(np.int64) - self.format.offset
+        x = np.full((len(embeddings), self.format.features + 1), self.format.bias_value, np.int64)
+        x[:, :-1] = embeddings.astype(np.int64) - self._offset
         return x
 
     def _adapted(self, x: Int64, trained: bool = True) -> Int64:
         """(..., N) of features and bias (..., N + 1)."""
         sums = x @ (self.master >> 16 if trained else self.broadcast).T
         added = (sums + (1 << (UNIT_SHIFT - 1))) >> UNIT_SHIFT
-        return np.asarray(np.clip(x[..., :-1] + self.format.head.offset + added, -128, 127), np.int64)
+        return np.asarray(np.clip(x[..., :-1] + self.format.offset + added, -128, 127), np.int64)
 
     def train(
         self,
@@ -195,6 +195,10 @@ class TwinAdapter:
     def delta(self) -> Int64:
         """master - broadcast * 2^16, (size,) in wire order."""
         return np.asarray((self.master - (self.broadcast << 16))[self._at], np.int64)
+
+    def sent(self) -> Int16:
+        """The broadcast weights (size,), in wire order."""
+        return self.broadcast[self._at].astype(np.int16)
 
     def pull(self) -> Int16:
         """The master weights (size,), rounded as the server would, in wire order."""

@@ -72,9 +72,9 @@ def mean_magnitude(v: Int64) -> int:
     return int(np.abs(v).sum()) // len(v)
 
 
-def stream(seed: int, round: int) -> int:
-    """Where a round's random selection starts: the same on every board."""
-    return mix(seed, round, STREAM, 0)
+def stream(seed: int, round: int, tensor: int = 0) -> int:
+    """Where a round's random selection of a tensor's weights starts: the same on every board."""
+    return mix(seed, round, STREAM, tensor)
 
 
 def chosen(codec: Codec, v: Int64, random: int) -> npt.NDArray[np.bool_]:

@@ -270,6 +270,10 @@ class TwinHead:
         """max |delta|."""
         return int(np.abs(self.delta()).max())
 
+    def sent(self) -> Int16:
+        """The broadcast weights (P,), in wire order."""
+        return to_wire(self.broadcast).astype(np.int16)
+
     def pull(self) -> Int16:
         """The master weights (P,), rounded as the server would, in wire order."""
         return broadcast(to_wire(self.master))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tinyfl.wire.packing import Message
 
 PROTOCOL = 3
-SCHEMA = 0xC2309517
+SCHEMA = 0xFE836CB1
 UNIT = 64
 DEFAULT_CHUNK = 256
 MAC_BYTES = 16
@@ -76,7 +76,7 @@ STATUS_TEXT = {
     Status.ERROR_SAMPLE: "the board's data source failed",
     Status.ERROR_LINK: "the link failed",
     Status.ERROR_STORE: "the board's store failed, or it has none",
-    Status.ERROR_RESIDUAL: "the board does not hold the residual of error feedback that TRAIN builds on",
+    Status.ERROR_RESIDUAL: "the board does not hold the residual of error feedback or the private weights to build on",
     Status.ERROR_KEY: "the board holds a key already",
 }
 
@@ -205,9 +205,9 @@ class Head(Message):
 
 @dataclass(frozen=True, eq=False)
 class Train(Message):
-    """Trains on the board's own samples, from the broadcast head; without weights from where the last TRAIN ended, or
-    from the last HEAD. taken: the last round in which the board's update counted (0: none); pull: share of the way
-    back to the broadcast head after every 32nd step and at the end of an epoch, Q16 (0: none); feedback 1: what
+    """Trains on the board's own samples, from the broadcast weights; without weights from where the last TRAIN ended,
+    or from the last HEAD. taken: the last round in which the board's update counted (0: none); pull: share of the
+    way back to the broadcast head after every 32nd step and at the end of an epoch, Q16 (0: none); feedback 1: what
     earlier updates left out is added.
     """
 
@@ -244,11 +244,12 @@ class Train(Message):
     weights: npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trained(Message):
-    """Samples of one epoch, max and mean |v| in master units (v: the delta, with feedback and the residual), mean of (1
-    - p[label]) over the last epoch in Q15 and over the first in Q8, ticks and how many embeddings and steps they
-    cover; cluster: of the OFFER that it trained from.
+    """Samples of one epoch, max and mean |v| of tensor 0 in master units (v: the delta, with feedback and the
+    residual), mean of (1 - p[label]) over the last epoch in Q15 and over the first in Q8, ticks and how many
+    embeddings and steps they cover; cluster: of the OFFER that it trained from; more: max and mean |v|, u32 each, of
+    every further tensor; both are 0 of a private one, also of tensor 0.
     """
 
     NAME: ClassVar[str] = "TRAINED"
@@ -267,7 +268,9 @@ class Trained(Message):
         "steps",
         "step_ticks",
         "cluster",
+        "more",
     )
+    ARRAY: ClassVar[str] = "<u1"
 
     samples: int
     max_delta: int
@@ -279,13 +282,15 @@ class Trained(Message):
     steps: int
     step_ticks: int
     cluster: int
+    more: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Collect(Message):
-    """Asks for the update in units of 2^shift master LSB; seed (never 0): of stochastic rounding. codec: bits 0-2 level
-    (0 int8, 1 int4, 2 int2, 3 sign), bits 3-4 selection (0 all, 1 the largest, 2 random), bit 5 entropy coding;
-    count: how many weights are sent, 0 with selection 0.
+    """Asks for the update of a tensor (0 the head, 1 the adapter; never a private one) in units of 2^shift master LSB;
+    seed (never 0): of stochastic rounding. codec: bits 0-2 level (0 int8, 1 int4, 2 int2, 3 sign), bits 3-4
+    selection (0 all, 1 the largest, 2 random), bit 5 entropy coding; count: how many weights are sent, 0 with
+    selection 0.
     """
 
     NAME: ClassVar[str] = "COLLECT"
@@ -355,7 +360,7 @@ class Evaluated(Message):
 
 @dataclass(frozen=True)
 class Pull(Message):
-    """Asks for the trained head, rounded to int16 as the server would."""
+    """Asks for all trained weights, rounded to int16 as the server would; refused while some are private."""
 
     NAME: ClassVar[str] = "PULL"
     TYPE: ClassVar[int] = 0x06
@@ -367,7 +372,7 @@ class Pull(Message):
 
 @dataclass(frozen=True, eq=False)
 class Weights(Message):
-    """Int16 weights in wire order."""
+    """Int16 weights in wire order, those of the head first."""
 
     NAME: ClassVar[str] = "WEIGHTS"
     TYPE: ClassVar[int] = 0x86

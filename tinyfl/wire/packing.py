@@ -37,6 +37,13 @@ class Message:
                 raise FrameError(f"{self.NAME}.{name}: {len(value)} bytes do not fit {len(back)}")
         return packed + tail
 
+    def __eq__(self, other: object) -> bool:
+        """Messages with an array are compared by their bodies."""
+        return isinstance(other, Message) and self.TYPE == other.TYPE and self.pack() == other.pack()
+
+    def __hash__(self) -> int:
+        return hash((self.TYPE, self.pack()))
+
     def _pack_array(self, values: Any) -> bytes:
         array = np.asarray(values)
         packed = array.astype(self.ARRAY)

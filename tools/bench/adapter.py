@@ -1,12 +1,13 @@
-"""What an adapter before the head is worth: figures of docs/METHODS.md, "Personal models", as one JSON document.
+"""What an adapter before the head is worth: figures of docs/DESIGN.md, "Adapter", as one JSON document.
 
     python tools/bench/adapter.py --draws 5            HAR, all boards' labels and three of seven a board
     python tools/bench/adapter.py --draws 5 --float    beside it the same rounds in float64: how much the integers cost
 
 Methods: "fedavg" and "local" have no adapter, and the head shared or each board's own; "shared" shares adapter and
 head, "fedper" the adapter alone, "alone" nothing. Each is measured on all test samples of all clients' users and on the
-boards' own, the mean over boards; "tuned" is the boards' own after five more epochs alone at half the rates. Figures:
-[mean, standard error] over draws; points: integers less floats, paired.
+boards' own, the mean over boards. Rounds are those of ``tinyfl run``, of head and adapter alone on embeddings that were
+made once. "tuned" is the boards' own after five more epochs alone at half the rates. Figures: [mean, standard error]
+over draws; points: integers less floats, paired.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from typing import Any
 import har
 import numpy as np
 
-from tinyfl.compiler import read_tflite
-from tinyfl.federated.personal import ADAPTER, HEAD, Learner, Schedule, initial, personal_round
-from tinyfl.reference import adapter, embed, head, quantize_input
-from tinyfl.reference.adapter import AdapterFormat, fold_adapter
-from tinyfl.reference.fixed import mix
+from tinyfl.compiler import compile_model, read_tflite
+from tinyfl.graph import HeadFormat
+from tinyfl.reference import adapter, head, quantize_input
+from tinyfl.reference.adapter import TwinAdapter, adapter_of, positions
+from tinyfl.reference.fixed import Int64, mix
+from tinyfl.reference.head import TwinHead
+from tinyfl.reference.tensors import ADAPTER, HEAD, STREAMS, initial
 from tinyfl_host.dataset import calibration_inputs, load_samples
 from tinyfl_host.recipe import draw_users, load_recipe
 
@@ -52,28 +55,63 @@ class Board:
     y_all: Any
 
 
+class Learner:
+    """A board in integers; ``number``: its own in seeds."""
+
+    def __init__(self, format: HeadFormat, board: Board, number: int) -> None:
+        self.board, self.number = board, number
+        self.tensors = TwinHead(format), TwinAdapter(format)
+
+    def train(self, epochs: int, round: int, seed: int, rate: tuple[int, int], adapter_rate: tuple[int, int]) -> None:
+        """From where it is; rates as the boards take them."""
+        own, trained = self.tensors[HEAD], self.tensors[ADAPTER]
+        stream = seed, round, self.number
+        trained.train(own, self.board.x, self.board.y.tolist(), stream, epochs, rate, adapter_rate)
+
+    def accuracy(self, embeddings: Any, labels: Any) -> float:
+        """Share of right answers of its trained layers."""
+        right, _ = self.tensors[HEAD].evaluate(self.tensors[ADAPTER].forward(embeddings), labels.tolist(), trained=True)
+        return right / len(labels)
+
+
+def start(learners: Sequence[Learner], masters: dict[int, Int64]) -> None:
+    """What is shared comes from the server; a private tensor goes on from where it is, rounded as a broadcast is."""
+    for learner in learners:
+        for number, tensor in enumerate(learner.tensors):
+            tensor.load(head.broadcast(masters[number]) if number in masters else tensor.pull())
+
+
+def collected(learners: Sequence[Learner], number: int, master: Int64, round: int, seed: int) -> Int64:
+    """The server's weights of a tensor after a round: int8 deltas, one shift, the mean weighted by samples."""
+    deltas = [learner.tensors[number].delta() for learner in learners]
+    shift = head.fleet_shift([int(np.abs(delta).max()) for delta in deltas])
+    seeds = [mix(seed, round, STREAMS[number], learner.number) for learner in learners]
+    sent = [head.round_delta(delta, shift, own) for delta, own in zip(deltas, seeds, strict=True)]
+    return head.aggregate(master, sent, [len(learner.board.y) for learner in learners], shift)
+
+
 class FloatLearner:
     """``Learner`` in float64, without any rounding: the same steps in the same order."""
 
-    def __init__(self, format: AdapterFormat, board: Board, number: int) -> None:
+    def __init__(self, format: HeadFormat, board: Board, number: int) -> None:
         self.format, self.board, self.number = format, board, number
-        self.head = format.head.initial / 2.0**format.head.fw
-        self.adapter = np.zeros((format.head.features, format.head.features + 1))
+        self.head = format.initial / 2.0**format.fw
+        self.adapter = np.zeros((format.features, format.features + 1))
         self.learns = np.zeros_like(self.adapter)
-        self.learns[format.positions()] = 1.0
+        self.learns[positions(adapter_of(format))] = 1.0
 
     def _seen(self, x: Any) -> Any:
         """Features (..., N) after the adapter, from features and bias (..., N + 1)."""
         return np.maximum(x[..., :-1] + x @ self.adapter.T, 0.0)
 
     def _centre(self, embeddings: Any) -> Any:
-        bias = np.full((len(embeddings), 1), float(self.format.head.bias_value))
-        return np.hstack([embeddings.astype(float) - self.format.offset, bias])
+        bias = np.full((len(embeddings), 1), float(self.format.bias_value))
+        return np.hstack([embeddings.astype(float) - adapter_of(self.format).offset, bias])
 
     def train(self, epochs: int, round: int, seed: int, eta: float, adapter_eta: float) -> None:
         """``eta`` and ``adapter_eta`` as in recipes; 0: the adapter does not learn."""
-        x, bias = self._centre(self.board.x), float(self.format.head.bias_value)
-        step, adapter_step = eta / self.format.head.r2, adapter_eta / self.format.curvature
+        x, bias = self._centre(self.board.x), float(self.format.bias_value)
+        step, adapter_step = eta / self.format.r2, adapter_eta / adapter_of(self.format).curvature
         for epoch in range(epochs):
             for j in head.order(len(x), mix(seed, round, epoch, self.number)):
                 seen = self._seen(x[j])
@@ -90,33 +128,33 @@ class FloatLearner:
     def accuracy(self, embeddings: Any, labels: Any) -> float:
         """Share of right answers."""
         seen = self._seen(self._centre(embeddings))
-        z = seen @ self.head[:-1] + float(self.format.head.bias_value) * self.head[-1]
+        z = seen @ self.head[:-1] + float(self.format.bias_value) * self.head[-1]
         return float(np.mean(z.argmax(axis=1) == labels))
 
 
-def integers(format: AdapterFormat, boards: Sequence[Board], method: str, run: Any, rates: Rates) -> dict[str, float]:
+def integers(format: HeadFormat, boards: Sequence[Board], method: str, run: Any, rates: Rates) -> dict[str, float]:
     """The accuracies of one run in the boards' arithmetic."""
-    learners = [Learner(format, board.x, board.y.tolist(), number) for number, board in enumerate(boards)]
-    frozen = method in WITHOUT
+    learners = [Learner(format, board, number) for number, board in enumerate(boards)]
 
-    def schedule(share: float, epochs: int) -> Schedule:
-        rate = head.rate(rates[0] * share, format.head.r2, format.head.fw)
-        adapter_rate = (0, 1) if frozen else adapter.rate(rates[1] * share, format)
-        return Schedule(epochs, rate, adapter_rate, run.seed)
+    def train(share: float, epochs: int, round: int) -> None:
+        rate = head.rate(rates[0] * share, format.r2, format.fw)
+        adapter_rate = (0, 1) if method in WITHOUT else adapter.rate(rates[1] * share, format)
+        for learner in learners:
+            learner.train(epochs, round, run.seed, rate, adapter_rate)
 
-    masters = initial(format, PRIVATE[method])
+    shared = [number for number in (HEAD, ADAPTER) if number not in PRIVATE[method]]
+    masters = {number: initial(format, 1 << number).astype(np.int64) << 16 for number in shared}
     for number in range(1, run.rounds + 1):
-        masters = personal_round(learners, masters, number, schedule(1.0, run.epochs))
-    for learner in learners:
-        for tensor, master in masters.items():
-            learner.tensor(tensor).load(head.broadcast(master))
+        start(learners, masters)
+        train(1.0, run.epochs, number)
+        masters = {tensor: collected(learners, tensor, master, number, run.seed) for tensor, master in masters.items()}
+    start(learners, masters)
     found = measure([learner.accuracy for learner in learners], boards)
-    for learner in learners:
-        learner.train(schedule(0.5, TUNE_EPOCHS), TUNE_ROUND)
+    train(0.5, TUNE_EPOCHS, TUNE_ROUND)
     return found | {"tuned": measure([learner.accuracy for learner in learners], boards)["own"]}
 
 
-def floats(format: AdapterFormat, boards: Sequence[Board], method: str, run: Any, rates: Rates) -> dict[str, float]:
+def floats(format: HeadFormat, boards: Sequence[Board], method: str, run: Any, rates: Rates) -> dict[str, float]:
     """The same without rounding."""
     learners = [FloatLearner(format, board, number) for number, board in enumerate(boards)]
     eta, adapter_eta = rates[0], 0.0 if method in WITHOUT else rates[1]
@@ -164,22 +202,33 @@ def spread(values: Sequence[dict[str, float]]) -> dict[str, list[float]]:
     return {key: [round(float(v.mean()), 4), round(float(v.std(ddof=1) / error), 4)] for key, v in columns.items()}
 
 
-def figures(task: har.Task, format: AdapterFormat, rate: float, draws: int, beside: bool) -> list[dict[str, Any]]:
+def figures(task: har.Task, format: HeadFormat, rate: float, draws: int, beside: bool) -> list[dict[str, Any]]:
     """A row for each distribution of labels and method."""
-    rows = []
+    rows, own = [], adapter_of(format)
     for labels in ("all", "skew"):
         for method in PRIVATE:
             rates = RATES[labels].get(method, 0.5), rate
             cases = [boards_of(task, draw, labels == "skew") for draw in range(draws)]
             found = [integers(format, boards, method, task.recipe.run, rates) for boards in cases]
-            row: dict[str, Any] = {"labels": labels, "method": method, "group": format.group, "rates": rates}
-            row |= {"weights": format.size, "integer": spread(found)}
+            row: dict[str, Any] = {"labels": labels, "method": method, "group": own.group, "rates": rates}
+            row |= {"weights": own.size, "integer": spread(found)}
             if beside:
                 real = [floats(format, boards, method, task.recipe.run, rates) for boards in cases]
                 paired = [{key: 100 * (a[key] - b[key]) for key in a} for a, b in zip(found, real, strict=True)]
                 row |= {"float": spread(real), "points": spread(paired)}
             rows.append(row)
     return rows
+
+
+def load(group: int) -> tuple[har.Task, HeadFormat]:
+    """HAR, and its head with an adapter in groups of so many features."""
+    recipe = load_recipe(RECIPE)
+    task = har.task(recipe, recipe.tflite.read_bytes())
+    graph = read_tflite(recipe.tflite.read_bytes(), recipe.name)
+    calibration = quantize_input(graph, calibration_inputs(recipe, load_samples(recipe)))
+    format = compile_model(recipe.tflite.read_bytes(), recipe.name, calibration, adapter=group).head
+    assert format is not None
+    return task, format
 
 
 def main() -> None:
@@ -192,13 +241,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.draws < 2:
         parser.error("a standard error takes two draws")
-    recipe = load_recipe(RECIPE)
-    task = har.task(recipe, recipe.tflite.read_bytes())
-    graph = read_tflite(recipe.tflite.read_bytes(), recipe.name)
-    embeddings = embed(graph, quantize_input(graph, calibration_inputs(recipe, load_samples(recipe))))
     rows = []
     for group in options.groups:
-        format = fold_adapter(task.head, embeddings, group, relu=bool((embeddings >= task.head.offset).all()))
+        task, format = load(group)
         rows += figures(task, format, options.rate, options.draws, options.float)
     print(json.dumps({"model": "har", "draws": options.draws, "rows": rows}, indent=1))
 

@@ -39,13 +39,16 @@ TABLES = Path(__file__).with_name("methods.toml")
 FLOAT = "float"  # the figures of a row: federated averaging in float64 instead of a run on boards
 LOCAL = "local"  # those of the heads that the clients of the run learned alone
 PERSONAL = "personal"  # those of the heads that they keep for themselves
+BOTH = "both"  # on their own data those of the heads that they keep, on all else those of the common head
+PRIVATE = "private"  # weights that no other board has: on the boards' own data alone
 FIGURES = "figures.json"
 SCHEDULE = ("rounds", "epochs", "rate")  # of the settings, what a table's caption says
 
 
 @dataclass(frozen=True)
 class Row:
-    """One configuration; ``given``: what differs from the recipe. ``attack``: the share of clients that lie.
+    """One configuration; ``given``: what differs from the recipe. ``attack``: the share of clients that lie;
+    ``adapter``: features of a group of the recipe's adapter (0: none).
 
     Goals: ``saving``, the least one; ``loss``, the most points below the table's first row. 0: none.
     """
@@ -54,6 +57,7 @@ class Row:
     given: Mapping[str, Any] = field(default_factory=dict)
     figures: str = "federated"
     attack: float = 0.0
+    adapter: int = 0
     saving: float = 0.0
     loss: float = 0.0
 
@@ -161,27 +165,36 @@ def read_tables() -> list[Table]:
 
 
 def _row(entry: dict[str, Any], common: Mapping[str, Any]) -> Row:
-    own = {key: entry.pop(key) for key in ("title", "figures", "attack", "saving", "loss") if key in entry}
+    own = {key: entry.pop(key) for key in ("title", "figures", "attack", "adapter", "saving", "loss") if key in entry}
     return Row(given={**common, **entry}, **own)
 
 
 def jobs(table: Table, row: Row) -> list[Job]:
     """The row on each draw."""
-    return [Job(folder(table), table.on, row, draw) for draw in table.draws]
+    return [Job(folder(table, row), table.on, row, draw) for draw in table.draws]
 
 
-def folder(table: Table) -> Path:
-    """The recipe; where boards have some of the classes alone, a copy of it that says so."""
+def folder(table: Table, row: Row) -> Path:
+    """The recipe; where boards have some of the classes alone, or there is an adapter, a copy of it that says so.
+
+    Another model has another name: what it is compiled to is beside the recipe's own.
+    """
     recipe = ROOT / "models" / table.recipe
-    if not table.classes:
+    if not table.classes and not row.adapter:
         return recipe
-    copy = build_root() / "methods" / f"{table.recipe}-{table.classes}"
+    name = f"{table.recipe}-adapter{row.adapter}" if row.adapter else table.recipe
+    copy = build_root() / "methods" / (f"{name}-{table.classes}" if table.classes else name)
     copy.mkdir(parents=True, exist_ok=True)
     for path in recipe.iterdir():
         if path.is_file():
-            (copy / path.name).write_bytes(path.read_bytes())
-    said = (recipe / "recipe.toml").read_text()
-    (copy / "recipe.toml").write_text(said.replace("[users]", f"[users]\nclasses_per_board = {table.classes}"))
+            target = f"{name}.tflite" if path.suffix == ".tflite" else path.name
+            write_atomically(copy / target, path.read_bytes())
+    said = (recipe / "recipe.toml").read_text().replace(f'name = "{table.recipe}"', f'name = "{name}"')
+    if table.classes:
+        said = said.replace("[users]", f"[users]\nclasses_per_board = {table.classes}")
+    if row.adapter:
+        said += f"\n[compile]\nadapter = {row.adapter}\n"
+    write_atomically(copy / "recipe.toml", said.encode())
     return copy
 
 
@@ -194,6 +207,10 @@ def _outcome(run: Summary, kind: str) -> Outcome:
     ends = (run.after.clients, run.after.unseen, _own(run))
     if kind == PERSONAL and run.personal is not None:
         ends = (run.personal.accuracy.clients, run.personal.accuracy.unseen, run.personal.own)
+    if kind == BOTH and run.personal is not None:
+        ends = (run.after.clients, run.after.unseen, run.personal.own)
+    if kind == PRIVATE:
+        ends = (None, run.after.unseen, _own(run))
     rounds = [(row, max(1, row.selected)) for row in run.rounds[1:]]
     return Outcome(
         schedule,

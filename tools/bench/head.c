@@ -49,7 +49,7 @@ static uint32_t train(struct tfl_head *head, const uint32_t *word, uint32_t *tic
 
             loss += tfl_head_step(head, q, labels[order.at], word[RATE], word[RATE_SHIFT]).loss;
             if (done == word[SAMPLES] || done % TFL_HEAD_CLAMP_STEPS == 0u) {
-                tfl_head_clamp(head);
+                tfl_head_clamp(&head->tensor);
             }
             *ticks += now() - start - nothing;
             tfl_order_next(&order);
@@ -61,9 +61,9 @@ static uint32_t train(struct tfl_head *head, const uint32_t *word, uint32_t *tic
 static void run_case(const uint32_t *word, uint32_t in, uint32_t out)
 {
     struct tfl_head_format format = {(uint16_t)word[N], (uint16_t)word[C], (uint8_t)word[FW],
-                                     (uint8_t)word[XB], offset,            initial, 0};
-    struct tfl_head head = {&format, master, broadcast, logits, features};
+                                     (uint8_t)word[XB], offset,            initial, 0, 0};
     uint32_t count = tfl_head_count(&format), answer[2] = {0, 0};
+    struct tfl_head head = {&format, {master, broadcast, 0, 0, count}, logits, features};
 
     NEED(word[N] <= MAX_FEATURES && count <= MAX_WEIGHTS && word[SAMPLES] <= MAX_SAMPLES);
     NEED(word[SAMPLES] * word[N] <= sizeof embeddings);

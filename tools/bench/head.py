@@ -31,6 +31,7 @@ FLAGS = ("-std=c99", "-ffreestanding", "-ffunction-sections", "-nostdlib", "-Wl,
 SOURCES = (
     "tools/bench/head.c",
     "firmware/core/head.c",
+    "firmware/core/tensor.c",
     "firmware/ports/cmsdk/ticks.c",
     "firmware/platform/cortexm/start.c",
     "firmware/platform/cortexm/memory.c",

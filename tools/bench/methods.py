@@ -27,7 +27,7 @@ from experiments import ROOT, Job, Row, Table, folder, forget, jobs, missing, re
 
 from tinyfl.errors import TinyflError
 from tinyfl_host.compare import Spread, spread
-from tinyfl_host.scenario import load_model
+from tinyfl_host.scenario import Model, load_model
 from tinyfl_host.sweep import cores
 
 PAGE = ROOT / "docs" / "METHODS.md"
@@ -202,7 +202,7 @@ def caption(table: Table, goal: Goal) -> str:
 
 def weights_of(table: Table) -> int:
     """Weights of the recipe's head."""
-    return int(load_model(folder(table))[2].initial.size)
+    return int(load_model(folder(table, table.rows[0]))[2].initial.size)
 
 
 def run_missing(tables: Sequence[Table], workers: int) -> list[str]:
@@ -228,9 +228,11 @@ def check(tables: Sequence[Table]) -> None:
     for table in tables:
         if not marks(table.name).search(page):
             raise SystemExit(f"{PAGE}: no <!-- {table.name} --> ... <!-- end -->")
-        model = load_model(folder(table))
+        models: dict[int, Model] = {}
         for row in table.rows:
-            jobs(table, row)[0].check(model)
+            if row.adapter not in models:
+                models[row.adapter] = load_model(folder(table, row))
+            jobs(table, row)[0].check(models[row.adapter])
 
 
 def marks(name: str) -> re.Pattern[str]:

@@ -14,6 +14,10 @@
 #define TFL_FEEDBACK 1 /* 0: no memory for error feedback, which takes four bytes for each weight of the head */
 #endif
 
+#ifndef TFL_ADAPTER
+#define TFL_ADAPTER 1 /* 0: no code for an adapter, which few models have; the build of a model without one says so */
+#endif
+
 #ifndef TFL_RETAINED
 #define TFL_RETAINED /* attribute of what a reset shall not clear: a section that the start-up code leaves alone */
 #endif

@@ -4,7 +4,15 @@
 
 #include <stdint.h>
 
+#include "tfl_config.h"
+
 #define TFL_MODEL_HASH_BYTES 16u
+
+/* Constants of an adapter (docs/DESIGN.md, "Adapter"); see tinyfl/graph.py, AdapterFormat. */
+struct tfl_adapter_format {
+    const int8_t *offset; /* [N], of the backbone's embedding; the head's are those of what it sees of it */
+    uint16_t group;       /* features of a group, 1..N; the last group has what is left */
+};
 
 /* Constants of the trainable head; see tinyfl/graph.py, HeadFormat. */
 struct tfl_head_format {
@@ -15,7 +23,14 @@ struct tfl_head_format {
     const int8_t *offset;   /* [N] */
     const int16_t *initial; /* [(N + 1) * C] in wire order: blocks of four classes, each block row by row */
     const uint8_t *held;    /* null, or a bit for each weight in wire order, from bit 0 on; 1: pruned, does not learn */
+    const struct tfl_adapter_format *adapter; /* before the head; null: none */
 };
+
+/* Built with TFL_ADAPTER 0 this is known, and the linker leaves the adapter's code out. */
+static inline int tfl_has_adapter(const struct tfl_head_format *head)
+{
+    return TFL_ADAPTER != 0 && head->adapter != 0;
+}
 
 struct tfl_model {
     const char *name;

@@ -8,7 +8,7 @@
 #include "tfl_config.h"
 
 #define TFL_PROTOCOL 3u
-#define TFL_SCHEMA 0xC2309517u
+#define TFL_SCHEMA 0xFE836CB1u
 #define TFL_FRAME_HEADER_BYTES 4u
 #define TFL_UNIT 64u
 #define TFL_MAC_BYTES 16u
@@ -56,7 +56,7 @@ enum tfl_error {
     TFL_ERROR_SAMPLE = -9, /* the board's data source failed */
     TFL_ERROR_LINK = -10, /* the link failed */
     TFL_ERROR_STORE = -11, /* the board's store failed, or it has none */
-    TFL_ERROR_RESIDUAL = -13, /* the board does not hold the residual of error feedback that TRAIN builds on */
+    TFL_ERROR_RESIDUAL = -13, /* the board does not hold the residual of error feedback or the private weights to build on */
     TFL_ERROR_KEY = -12, /* the board holds a key already */
 };
 
@@ -168,10 +168,10 @@ struct tfl_msg_head {
 int tfl_head_decode(struct tfl_msg_head *m, const uint8_t *body, uint32_t length) TFL_CHECKED;
 uint32_t tfl_head_encode(const struct tfl_msg_head *m, uint8_t *body);
 
-/* trains on the board's own samples, from the broadcast head; without weights from where the last TRAIN ended,
-   or from the last HEAD. taken: the last round in which the board's update counted (0: none); pull: share of
-   the way back to the broadcast head after every 32nd step and at the end of an epoch, Q16 (0: none); feedback
-   1: what earlier updates left out is added */
+/* trains on the board's own samples, from the broadcast weights; without weights from where the last TRAIN
+   ended, or from the last HEAD. taken: the last round in which the board's update counted (0: none); pull:
+   share of the way back to the broadcast head after every 32nd step and at the end of an epoch, Q16 (0: none);
+   feedback 1: what earlier updates left out is added */
 struct tfl_msg_train {
     uint32_t round;
     uint32_t seed;
@@ -190,9 +190,10 @@ struct tfl_msg_train {
 int tfl_train_decode(struct tfl_msg_train *m, const uint8_t *body, uint32_t length) TFL_CHECKED;
 uint32_t tfl_train_encode(const struct tfl_msg_train *m, uint8_t *body);
 
-/* samples of one epoch, max and mean |v| in master units (v: the delta, with feedback and the residual), mean
-   of (1 - p[label]) over the last epoch in Q15 and over the first in Q8, ticks and how many embeddings and
-   steps they cover; cluster: of the OFFER that it trained from */
+/* samples of one epoch, max and mean |v| of tensor 0 in master units (v: the delta, with feedback and the
+   residual), mean of (1 - p[label]) over the last epoch in Q15 and over the first in Q8, ticks and how many
+   embeddings and steps they cover; cluster: of the OFFER that it trained from; more: max and mean |v|, u32
+   each, of every further tensor; both are 0 of a private one, also of tensor 0 */
 struct tfl_msg_trained {
     uint32_t samples;
     uint32_t max_delta;
@@ -204,14 +205,17 @@ struct tfl_msg_trained {
     uint32_t steps;
     uint32_t step_ticks;
     uint8_t cluster;
+    const uint8_t *more;
+    uint32_t more_count;
 };
 #define TFL_TRAINED_BYTES 32u
 int tfl_trained_decode(struct tfl_msg_trained *m, const uint8_t *body, uint32_t length) TFL_CHECKED;
 uint32_t tfl_trained_encode(const struct tfl_msg_trained *m, uint8_t *body);
 
-/* asks for the update in units of 2^shift master LSB; seed (never 0): of stochastic rounding. codec: bits 0-2
-   level (0 int8, 1 int4, 2 int2, 3 sign), bits 3-4 selection (0 all, 1 the largest, 2 random), bit 5 entropy
-   coding; count: how many weights are sent, 0 with selection 0 */
+/* asks for the update of a tensor (0 the head, 1 the adapter; never a private one) in units of 2^shift master
+   LSB; seed (never 0): of stochastic rounding. codec: bits 0-2 level (0 int8, 1 int4, 2 int2, 3 sign), bits 3-4
+   selection (0 all, 1 the largest, 2 random), bit 5 entropy coding; count: how many weights are sent, 0 with
+   selection 0 */
 struct tfl_msg_collect {
     uint32_t round;
     uint8_t tensor;
@@ -255,10 +259,10 @@ struct tfl_msg_evaluated {
 int tfl_evaluated_decode(struct tfl_msg_evaluated *m, const uint8_t *body, uint32_t length) TFL_CHECKED;
 uint32_t tfl_evaluated_encode(const struct tfl_msg_evaluated *m, uint8_t *body);
 
-/* asks for the trained head, rounded to int16 as the server would */
+/* asks for all trained weights, rounded to int16 as the server would; refused while some are private */
 #define TFL_PULL_BYTES 0u
 
-/* int16 weights in wire order */
+/* int16 weights in wire order, those of the head first */
 struct tfl_msg_weights {
     uint32_t round;
     const uint8_t *weights; /* little-endian */

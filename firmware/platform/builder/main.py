@@ -15,7 +15,7 @@ from SCons.Script import AlwaysBuild, Default, DefaultEnvironment
 
 WARNINGS = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 OPTIMISE = ["-O2", "-g", "-ffunction-sections", "-fdata-sections", "-fno-common"]
-FAST = ("head.c", "frame.c")  # of core, beside the operators
+FAST = ("head.c", "adapter.c", "frame.c")  # of core, beside the operators
 OVERSIZE = 0x8000000  # 128 MiB: more than any board has
 RETAINED = """'-DTFL_RETAINED=__attribute__((section(".noinit")))'"""  # quoted for the shell
 
@@ -60,6 +60,12 @@ def use_cortex_m():
         LIBPATH=[str(cortexm), "$BUILD_DIR"],
         LDSCRIPT_PATH=write_memory(),
     )
+
+
+def needed(model):
+    """What the model needs of core, as its model.h says: without an adapter the code for one is left out."""
+    none = re.search(r"^#define TFL_MODEL_ADAPTER_COUNT 0u$", (Path(model) / "model.h").read_text(), re.M)
+    return [("TFL_ADAPTER", 0 if none else 1)]
 
 
 def regions():
@@ -135,6 +141,7 @@ env.Append(
     CFLAGS=WARNINGS,
     CCFLAGS=OPTIMISE,
     CPPPATH=[str(firmware / "include"), model],
+    CPPDEFINES=needed(model),
 )
 use_host() if option("cpu") is None else use_cortex_m()
 env.Replace(SRC_FILTER=sources(app))

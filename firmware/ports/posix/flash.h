@@ -4,8 +4,10 @@
 
 #include "tfl/tfl_port.h"
 
+#ifndef FLASH_PAGE_BYTES
 #define FLASH_PAGE_BYTES 1024u
 #define FLASH_PAGES 32u
+#endif
 #define FLASH_CUT_STATUS 75 /* exit status of a process whose power was cut */
 
 /* Gives the port the flash in this file, which is made where it is missing. cut: the number, from 1, of the erase or program

@@ -18,6 +18,10 @@ struct workspace {
     int32_t arena[(TFL_MODEL_ARENA_BYTES + 3u) / 4u]; /* int32_t: kernels may read it in words */
     int32_t logits[TFL_MODEL_CLASSES];
     uint32_t features[TFL_MODEL_FEATURES + 1u];
+#if TFL_MODEL_ADAPTER_COUNT > 0u
+    int16_t adapter_features[TFL_MODEL_FEATURES];
+    int8_t adapted[TFL_MODEL_FEATURES];
+#endif
     uint8_t body[TFL_MODEL_BODY_BYTES];
 };
 
@@ -26,10 +30,10 @@ struct board {
     struct tfl_port port;
     struct tfl_image image;
     struct tfl_node node;
-    int32_t master[TFL_MODEL_HEAD_COUNT];
-    int16_t broadcast[TFL_MODEL_HEAD_COUNT];
-#if TFL_FEEDBACK
-    int32_t residual[TFL_MODEL_HEAD_COUNT];
+    int32_t master[TFL_MODEL_WEIGHTS];
+    int16_t broadcast[TFL_MODEL_WEIGHTS];
+#if TFL_MODEL_ADAPTER_COUNT == 0u && TFL_FEEDBACK
+    int32_t residual[TFL_MODEL_WEIGHTS];
 #endif
 };
 
@@ -85,6 +89,10 @@ static void lend(struct board *board, struct workspace *workspace)
     board->node.dataset.arena = (int8_t *)workspace->arena;
     board->node.head.logits = workspace->logits;
     board->node.head.features = workspace->features;
+#if TFL_MODEL_ADAPTER_COUNT > 0u
+    board->node.adapter.x = workspace->adapter_features;
+    board->node.adapter.embedding = workspace->adapted;
+#endif
 }
 
 static uint64_t now(void)
@@ -119,7 +127,10 @@ int sim_start(void *memory, void *lent, const uint8_t *image, uint32_t image_byt
         .broadcast = board->broadcast,
         .logits = workspace->logits,
         .features = workspace->features,
-#if TFL_FEEDBACK
+#if TFL_MODEL_ADAPTER_COUNT > 0u
+        .adapter_features = workspace->adapter_features,
+        .adapted = workspace->adapted,
+#elif TFL_FEEDBACK
         .residual = board->residual,
 #endif
     };

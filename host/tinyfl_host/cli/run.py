@@ -21,16 +21,17 @@ if TYPE_CHECKING:
 EACH = 12  # boards that get a line of their own
 SPREAD = ("samples", "before", "after", "local", "own", "rounds", "bytes_up", "bytes_down", "drops")
 OPTIONS = (
-    *("draw", "rounds", "epochs", "rate", "local_rate", "fraction", "quorum", "deadline", "seed", "evaluate_every"),
+    *("draw", "rounds", "epochs", "rate", "local_rate", "adapter_rate", "fraction", "quorum", "deadline", "seed"),
     *("codec", "select", "share", "count", "entropy", "feedback", "dense_rounds", "downlink"),
     *("optimiser", "server_rate", "server_momentum", "server_decay", "server_floor", "aggregate", "liars"),
-    *("client_select", "candidates", "mu", "clusters", "tune", "mix", "local_only"),
+    *("client_select", "candidates", "mu", "clusters", "tune", "mix", "private", "local_only", "evaluate_every"),
 )
 CODECS, SELECTIONS = ("int8", "int4", "int2", "sign"), ("all", "top", "random")  # without numpy, for --help
 DOWNLINKS = ("int16", "int8", "difference")
 OPTIMISERS = ("fedavg", "fedavgm", "reptile", "fedadagrad", "fedadam", "fedyogi")
 RULES = ("mean", "median", "trimmed", "krum", "multi-krum", "clip", "fltrust")
 POLICIES = ("random", "all", "link", "power")
+PRIVATE = ("none", "head", "adapter")
 
 
 class Quorum(click.ParamType):  # type: ignore[type-arg]
@@ -63,6 +64,7 @@ class Quorum(click.ParamType):  # type: ignore[type-arg]
 @click.option("--epochs", type=int, metavar="E", help="Local epochs a round [recipe].")
 @click.option("--rate", type=float, metavar="ETA", help="Learning rate on the boards [recipe].")
 @click.option("--local-rate", type=float, metavar="ETA", help="The same where each board learns alone [recipe].")
+@click.option("--adapter-rate", type=float, metavar="ETA", help="Learning rate of the adapter [recipe].")
 @click.option("--fraction", type=float, metavar="F", help="Share of the boards that train in a round [recipe].")
 @click.option("--quorum", type=Quorum(), metavar="Q", help="Boards that must finish: count or fraction [recipe].")
 @click.option("--deadline", type=float, metavar="S", help="Seconds for a round [recipe].")
@@ -89,6 +91,7 @@ class Quorum(click.ParamType):  # type: ignore[type-arg]
 @click.option("--clusters", type=int, metavar="K", help="Heads, one for each group of boards [recipe].")
 @click.option("--tune", type=int, metavar="E", help="Epochs to make the final head a board's own [recipe].")
 @click.option("--mix", type=float, metavar="F", help="How far its own head goes from the final one to it [recipe].")
+@click.option("--private", type=click.Choice(PRIVATE), help="What is trained and stays on each board [recipe].")
 @click.option("--local-only/--no-local-only", default=None, help="Also train each board alone, to compare [recipe].")
 @click.option("--resume", is_flag=False, flag_value="", metavar="[RUN]", help="Go on with a run [the last unfinished].")
 @console.optimise_option
@@ -134,9 +137,10 @@ def final_table(summary: Summary) -> str:
     settings, local = summary.settings, summary.local_only
     head = f"{summary.recipe} on {settings['on']}: {summary.rounds[-1].round} rounds, {len(summary.boards)} boards"
     head += f", {len(summary.drops)} dropped" if summary.drops else ""
+    after = f"after (each client with its own {summary.private})" if summary.private else "after"
     whole = [
         ("before", percent(summary.before.clients), percent(summary.before.unseen)),
-        ("after", percent(summary.after.clients), percent(summary.after.unseen)),
+        (after, percent(summary.after.clients), percent(summary.after.unseen)),
     ]
     if local.accuracy.clients is not None:
         own = f"local-only ({percent(local.own)} on own data)"
@@ -196,7 +200,10 @@ def costs(summary: Summary) -> list[str]:
         f"{n:,}" if n else "not counted" for n in (summary.instructions_per_window, summary.instructions_per_step)
     ]
     seconds = [done.seconds for done in summary.rounds if done.round]
+    weights = f"{summary.shared_weights:,} shared"
+    weights += f"; the {summary.private} is private: it stays on each board" if summary.private else ""
     return [
+        f"weights       {weights}",
         f"time          {statistics.median(seconds or [0.0]):.2f} s a round (median), {sum(seconds):.1f} s in all",
         f"bytes         {link}",
         f"instructions  {counts[0]} per window, {counts[1]} per training step",
