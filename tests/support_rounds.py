@@ -62,13 +62,17 @@ class Failing:
 
 
 class ProcessFleet(Fleet):
-    """Posix processes or QEMU machines with the small model; ``faults`` by the member's name."""
+    """Posix processes or QEMU machines with the small model; ``faults`` by the member's name.
 
-    def __init__(self, env: str, firmware: Path, members: Sequence[Member]) -> None:
+    ``flash``: a folder for the memory that outlives processes; without it they have none.
+    """
+
+    def __init__(self, env: str, firmware: Path, members: Sequence[Member], flash: Path | None = None) -> None:
         self.faults: dict[str, Callable[[str, int], None]] = {}
 
         def started(member: Member) -> Emulator:
-            return boot(board(env), firmware, image(member), name=member.name)
+            store = None if flash is None else flash / member.name
+            return boot(board(env), firmware, image(member), name=member.name, store=store)
 
         def node(member: Member, connect: Callable[[], Link], traffic: Traffic) -> Node:
             return Node(connect(), MODEL.manifest, member.name, reopen=connect, patience=1.0, traffic=traffic)

@@ -30,8 +30,19 @@ SOURCES = {
     "fuzz_session": ["session", "retained", "frame", "wire"],
     "fuzz_handshake": ["session", "retained", "frame", "wire", "auth"],
     "fuzz_store": ["store", "wire"],
-    "fuzz_codec": ["codec", "broadcast", "head", "wire"],
-    "fuzz_round": ["round", "residual", "keep", "codec", "broadcast", "head", "dataset", "store", "wire"],
+    "fuzz_codec": ["codec", "codec_entropy", "broadcast", "head", "wire"],
+    "fuzz_round": [
+        "round",
+        "residual",
+        "keep",
+        "codec",
+        "codec_entropy",
+        "broadcast",
+        "head",
+        "dataset",
+        "store",
+        "wire",
+    ],
 }
 
 

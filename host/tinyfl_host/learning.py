@@ -26,7 +26,7 @@ def learn(seat: Seat, plan: Plan, history: History, round: int, heads: Sequence[
     if seat.welcome is not None:
         plan.check_offer(seat.welcome, round, member.name)
     try:
-        return _train(seat, plan, round, heads, history.taken(member.name))
+        return _train(seat, plan, round, heads, history.kept(member.name, seat.welcome))
     except BoardError as error:
         if error.status != Status.ERROR_RESIDUAL:
             raise
@@ -35,6 +35,7 @@ def learn(seat: Seat, plan: Plan, history: History, round: int, heads: Sequence[
         plan.train(board, member, past.round, past.weights(member.name), taken, seat.left())
         plan.collect(board, member, past.round, past.shift, seat.left())
         taken = past.round
+    history.known(member.name)
     return _train(seat, plan, round, heads, taken)
 
 

@@ -75,6 +75,7 @@ def remembered(ledger: Ledger) -> History:
     for before, row in itertools.pairwise(rounds):
         boards = {update.board: Took(update.first_loss, update.cluster) for _, update in ledger.updates(row.round)}
         history.add(Past(row.round, heads_after(ledger, before), row.shift, boards))
+    history.resume(heads_after(ledger, rounds[-1]))
     return history
 
 

@@ -17,7 +17,6 @@ from tinyfl.federated.optimisers import RATES, Optimiser, State
 from tinyfl.federated.robust import Rule
 from tinyfl.federated.server import Server
 from tinyfl.federated.update import Update
-from tinyfl.reference.codec import WIDTHS
 from tinyfl.reference.fixed import Int64
 from tinyfl.wire.messages import Trained
 from tinyfl_host.fleet import Member
@@ -36,7 +35,7 @@ def server(plan: Plan) -> Server:
     own, format = plan.settings.server, plan.format
     rate = own.rate or RATES.get(own.optimiser, 1.0)
     optimiser = Optimiser(own.optimiser, rate, own.momentum, own.decay, own.floor)
-    return Server(optimiser, Rule(own.aggregate, own.liars), 2.0 ** (format.fw + 16) / math.sqrt(format.r2))
+    return Server(optimiser, Rule(own.aggregate, own.liars, own.mixing), 2.0 ** (format.fw + 16) / math.sqrt(format.r2))
 
 
 def choose(plan: Plan, clients: Sequence[Member], history: History, round: int) -> list[Member]:
@@ -66,9 +65,7 @@ def round_bytes(plan: Plan, round: int) -> int:
     weights, codec = plan.format.initial.size, plan.codec(round)
     down = weights + 1 if plan.settings.update.downlink == "int8" else 2 * weights
     down *= plan.settings.clusters.count  # each is offered
-    places = weights if codec.selection == "top" else 0
-    up = codec.header + -(-((codec.count or weights) * WIDTHS[codec.level] + places) // 8)
-    return math.ceil(1.01 * (down + up)) + ENVELOPE  # a byte in a hundred for framing
+    return math.ceil(1.01 * (down + codec.most_bytes(weights))) + ENVELOPE  # a byte in a hundred for framing
 
 
 def took(plan: Plan, heads: int, trained: Mapping[str, Trained], updates: Mapping[str, Update]) -> dict[str, Took]:

@@ -84,7 +84,9 @@ def clamped_case(rng: np.random.Generator, shape: tuple[int, int]) -> Case:
 
 @pytest.fixture(scope="module", params=QUICK_COMPILERS)
 def probe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_probe(request.param, tmp_path_factory.mktemp("head"), "head", ("head", "broadcast", "codec", "wire"))
+    return build_probe(
+        request.param, tmp_path_factory.mktemp("head"), "head", ("head", "broadcast", "codec", "codec_entropy", "wire")
+    )
 
 
 def compare(probe: Path, cases: list[Case]) -> list[TwinHead]:

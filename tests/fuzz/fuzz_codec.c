@@ -58,7 +58,8 @@ static void load(struct tfl_head *head, struct input *in, unsigned coding)
 
 static void collect(const struct tfl_head *head, const struct tfl_update *update)
 {
-    uint32_t count = tfl_head_free(head->format), room = count + (count + 7u) / 8u + 1u, sent = 0;
+    uint32_t count = tfl_head_free(head->format), sent = 0;
+    uint32_t room = update->codec >> 5 != 0u ? count : count + (count + 7u) / 8u + 1u; /* coded: no more than plain */
     uint8_t *payload = malloc(room);
     struct tfl_walk walk;
 
