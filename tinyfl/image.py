@@ -71,6 +71,11 @@ def read_image(data: bytes) -> Image:
     return Image(inputs[:train], labels[:train], inputs[train:], labels[train:], text)
 
 
+def training_samples(image: bytes | memoryview) -> int:
+    """How many of them an image of ``build_image`` holds."""
+    return int(HEADER.unpack_from(image)[4])
+
+
 def _labels(x: npt.NDArray[np.int8], y: npt.ArrayLike, split: str) -> bytes:
     values = np.asarray(y)
     if x.dtype != np.int8 or values.shape != (len(x),):

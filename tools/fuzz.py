@@ -30,9 +30,9 @@ SOURCES = {
     "fuzz_session": ["session", "retained", "frame", "wire"],
     "fuzz_handshake": ["session", "retained", "frame", "wire", "auth"],
     "fuzz_store": ["store", "wire"],
-    "fuzz_codec": ["codec", "broadcast", "tensor", "wire"],
+    "fuzz_codec": ["codec", "codec_entropy", "broadcast", "tensor", "wire"],
     "fuzz_round": [
-        *("round", "residual", "private", "keep", "codec", "broadcast"),
+        *("round", "residual", "private", "keep", "codec", "codec_entropy", "broadcast"),
         *("tensor", "head", "adapter", "dataset", "store", "wire"),
     ],
 }

@@ -1,12 +1,12 @@
 /* Nothing is sorted and nothing is stored: each pass over the weights makes the same choices again. */
 #include "codec.h"
 
+#include "codec_entropy.h"
 #include "fixed.h"
 
 #define MAX_VALUE 0x7FFFFFFF /* |v|, where d + r saturates */
-#define VALUE_PARAMETERS 8u  /* of Rice coding, 0.. */
-#define GAP_PARAMETERS 15u
-#define PLAIN 15u /* in the header byte instead of a parameter: fixed width, or a bitmap */
+#define GAP_PARAMETERS 15u   /* of Rice coding, 0.. */
+#define PLAIN 15u /* in the header byte: of values; of positions, a bitmap instead of a parameter */
 
 static const uint8_t limits[] = {127, 7, 1, 1};      /* of |q| */
 static const uint8_t widths[] = {8, 4, 2, 1};        /* bits of q where it is plain */
@@ -205,54 +205,24 @@ static void put_rice(struct writer *b, uint32_t symbol, unsigned parameter)
     put(b, symbol, parameter);
 }
 
-/* 0, -1, 1, -2, ... in this order; of signs, 1 for minus. */
-static uint32_t symbol_of(const struct tfl_walk *w)
+/* The first of the cheapest Rice parameters of the gaps, or PLAIN where a bitmap is as cheap. */
+static unsigned cheapest(const struct tfl_tensor *tensor, const struct tfl_update *update)
 {
-    if (level(w->update) == TFL_LEVEL_SIGN) {
-        return w->q < 0 ? 1u : 0u;
-    }
-    return w->q < 0 ? 2u * (uint32_t)-w->q - 1u : 2u * (uint32_t)w->q;
-}
-
-/* Bits of all symbols with each parameter. 2^16 symbols of less than 2^17: < 2^32 where gaps add up to < 2^17. */
-struct costs {
-    uint32_t values[VALUE_PARAMETERS], gaps[GAP_PARAMETERS], sent;
-};
-
-static void add(uint32_t *costs, unsigned count, uint32_t symbol)
-{
-    for (unsigned p = 0; p < count; p++) {
-        costs[p] += (symbol >> p) + 1u + p;
-    }
-}
-
-static void add_costs(struct costs *costs, const struct tfl_tensor *tensor, const struct tfl_update *update)
-{
-    uint32_t gap = 0;
+    uint32_t costs[GAP_PARAMETERS] = {0}, gap = 0; /* 2^16 gaps that add up to < 2^17: < 2^32 */
+    unsigned best = 0;
     struct tfl_walk w;
 
     tfl_walk_start(&w, tensor, update);
     while (tfl_walk_next(&w)) {
-        if (!w.sent) {
-            gap++;
-            continue;
+        for (unsigned p = 0; w.sent && p < GAP_PARAMETERS; p++) {
+            costs[p] += (gap >> p) + 1u + p;
         }
-        add(costs->values, VALUE_PARAMETERS, symbol_of(&w));
-        add(costs->gaps, GAP_PARAMETERS, gap);
-        costs->sent++;
-        gap = 0;
+        gap = w.sent ? 0u : gap + 1u;
     }
-}
-
-/* The first of the cheapest parameters, or PLAIN where that is as cheap. */
-static unsigned cheapest(const uint32_t *costs, unsigned count, uint32_t plain)
-{
-    unsigned best = 0;
-
-    for (unsigned p = 1; p < count; p++) {
+    for (unsigned p = 1; p < GAP_PARAMETERS; p++) {
         best = costs[p] < costs[best] ? p : best;
     }
-    return plain <= costs[best] ? PLAIN : best;
+    return tfl_tensor_free(tensor) <= costs[best] ? PLAIN : best;
 }
 
 static void put_positions(struct writer *b, const struct tfl_tensor *tensor, const struct tfl_update *update,
@@ -272,45 +242,65 @@ static void put_positions(struct writer *b, const struct tfl_tensor *tensor, con
     }
 }
 
-static void put_values(struct writer *b, const struct tfl_tensor *tensor, const struct tfl_update *update,
-                       unsigned parameter)
+/* Whether there is a value of each weight, 0 where nothing is sent: so entropy coding says which are the largest. */
+static int all_values(const struct tfl_update *update)
 {
-    int sign = level(update) == TFL_LEVEL_SIGN;
+    return entropy(update) && selection(update) == TFL_SELECT_TOP;
+}
+
+/* Bits of a value that is plain. A sign has one; where it may be 0 as well, and so with all entropy coding, two. */
+static unsigned width_of(const struct tfl_update *update)
+{
+    return widths[level(update)] + (level(update) == TFL_LEVEL_SIGN ? entropy(update) : 0u);
+}
+
+static void put_values(struct writer *b, const struct tfl_tensor *tensor, const struct tfl_update *update)
+{
+    unsigned width = width_of(update);
     struct tfl_walk w;
 
     tfl_walk_start(&w, tensor, update);
     while (tfl_walk_next(&w)) {
-        if (!w.sent) {
-            continue;
-        }
-        if (parameter == PLAIN) {
-            put(b, sign ? symbol_of(&w) : (uint32_t)w.q, widths[level(update)]);
-        } else {
-            put_rice(b, symbol_of(&w), parameter);
+        if (w.sent || all_values(update)) {
+            put(b, width == 1u ? (w.q < 0 ? 1u : 0u) : (uint32_t)w.q, width);
         }
     }
 }
 
+/* The bytes that the values take in entropy coding; where they are more than the room, what is there is of no use. */
+static uint32_t code_values(const struct tfl_tensor *tensor, const struct tfl_update *update, uint8_t *out, uint32_t room)
+{
+    int all = all_values(update);
+    struct tfl_entropy coder;
+    struct tfl_walk w;
+
+    tfl_entropy_start(&coder, out, room, all ? update->count : 1u, all ? tfl_tensor_free(tensor) : 1u);
+    tfl_walk_start(&w, tensor, update);
+    while (tfl_walk_next(&w)) {
+        if (w.sent || all) {
+            tfl_entropy_put(&coder, w.q, limits[level(update)]);
+        }
+    }
+    return tfl_entropy_end(&coder);
+}
+
 uint32_t tfl_codec_encode(const struct tfl_tensor *tensor, const struct tfl_update *update, uint8_t *out)
 {
-    unsigned top = selection(update) == TFL_SELECT_TOP, values = PLAIN, positions = 0;
     struct writer b = {out, 0};
 
-    if (top || entropy(update)) {
-        struct costs costs = {{0}, {0}, 0};
+    if (entropy(update)) {
+        uint32_t values = all_values(update) || update->count == 0u ? tfl_tensor_free(tensor) : update->count;
+        uint32_t plain = (values * width_of(update) + 7u) / 8u, coded = code_values(tensor, update, out, plain - 1u);
 
-        add_costs(&costs, tensor, update);
-        if (entropy(update)) {
-            values = cheapest(costs.values, VALUE_PARAMETERS, costs.sent * widths[level(update)]);
+        if (coded < plain) {
+            return coded; /* it is shorter, by which the reader knows it */
         }
-        if (top) {
-            positions = cheapest(costs.gaps, GAP_PARAMETERS, tfl_tensor_free(tensor));
-        }
-        put(&b, values | positions << 4, 8);
-    }
-    if (top) {
+    } else if (selection(update) == TFL_SELECT_TOP) {
+        unsigned positions = cheapest(tensor, update);
+
+        put(&b, PLAIN | positions << 4, 8);
         put_positions(&b, tensor, update, positions);
     }
-    put_values(&b, tensor, update, values);
+    put_values(&b, tensor, update);
     return (b.bits + 7u) / 8u;
 }

@@ -33,7 +33,7 @@ int tfl_private_settle(struct tfl_node *node, unsigned tensors, uint32_t taken)
             tfl_adapter_reset(&node->adapter);
         }
     }
-    return node->private_round == taken ? 0 : TFL_ERROR_RESIDUAL;
+    return taken != TFL_PRIVATE_NEVER && node->private_round == taken ? 0 : TFL_ERROR_RESIDUAL;
 }
 
 void tfl_private_share(struct tfl_node *node, unsigned tensors)

@@ -25,6 +25,8 @@ HATCH = (
     "</pattern></defs>"
 )
 
+POINTS = 200  # of a line, at most
+QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
 SPAN = 4  # how far apart ends may be on a linear scale
 
 Point = tuple[float, float]
@@ -127,6 +129,38 @@ def board_chart(rows: Sequence[Row]) -> str:
     for i, row in enumerate(rows):
         parts.append(_board_row(row, top + pitch * i + 6, x))
     return _svg(WIDTH, height, "Accuracy of each board", parts)
+
+
+def spread_chart(series: Sequence[Series]) -> str:
+    """Accuracies of many boards, each line's from its lowest to its highest; a line without a name is dashed."""
+    height, top, bottom = 320, 14, 34
+    low, high = _range([v for s in series for _, v in s.values if v is not None])
+
+    def x(share: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * share
+
+    def y(value: float) -> float:
+        return top + (height - top - bottom) * (high - value) / (high - low)
+
+    parts, ends = [_grid(low, high, y)], []
+    for tick in QUANTILES:
+        parts.append(f'<path class="grid" d="M{x(tick):.1f} {top}V{height - bottom}"/>')
+        parts.append(
+            f'<text class="tick middle" x="{x(tick):.1f}" y="{height - bottom + 18}">{percent(tick, 0)}</text>'
+        )
+    for one in series:
+        values = sorted(v for _, v in one.values if v is not None)
+        if not values:
+            continue
+        few = min(len(values), POINTS)
+        places = [i * (len(values) - 1) // max(1, few - 1) for i in range(few)]
+        path = "L".join(f"{x((i + 0.5) / len(values)):.1f} {y(values[i]):.1f}" for i in places)
+        kind = one.style if one.name else f"{one.style} was"
+        parts.append(f'<path class="line {kind}" d="M{path}"/>')
+        ends += [(y(values[-1]), one.name, one.style)] if one.name else []
+    for at, (_, name, style) in zip(_apart([end[0] for end in sorted(ends)], 16), sorted(ends), strict=True):
+        parts.append(f'<text class="end {style}" x="{x(1) + 8:.1f}" y="{at + 4:.1f}">{escape(name)}</text>')
+    return _svg(WIDTH, height, "Accuracy of the boards, lowest first", parts)
 
 
 def byte_chart(rounds: Sequence[tuple[int, int, int, int]]) -> str:

@@ -145,9 +145,14 @@ class Member:
         return self.link == "sim"
 
     @property
+    def linked(self) -> bool:
+        """True where messages cross a link, False for a board or a twin in this process."""
+        return not (self.simulated or self.link == "twin")
+
+    @property
     def needs_data(self) -> bool:
         """True where the run gives the board its samples."""
-        return self.emulated or self.simulated or self.link == "twin"
+        return self.emulated or not self.linked
 
 
 class Fleet:

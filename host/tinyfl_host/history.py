@@ -4,10 +4,15 @@ A residual (error feedback) or a private tensor is a board's alone: nobody else 
 follows from nothing but seeds, data and the weights and shifts of the rounds that took the board's update. So a board
 that lost it, by a reset without a store or because the host that simulates it was restarted, gets it back by doing
 those rounds again.
+
+So does, in a run that is resumed, a board of which nothing proves that it was in no other run since: what that left on
+it may have the right round's number. The proof is in its WELCOME: at COLLECT its store kept the head that it had
+trained from, and from round 2 on no other run has that one.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyfl.federated.selection import UNHEARD
+from tinyfl.wire.messages import Welcome
+
+LOST = 2**32 - 1  # no round's number: no board holds what is left of it
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,8 @@ class History:
         self._taken: dict[str, int] = {}
         self._losses: dict[str, int] = {}
         self._clusters: dict[str, int] = {}
+        self._strange: set[str] = set()  # boards that may have been in another run since
+        self._proofs: set[tuple[int, int]] = set()  # round and CRC-32 of a head that none but this run's boards keep
 
     def add(self, past: Past) -> None:
         """A round that counts from now on."""
@@ -57,6 +67,25 @@ class History:
         clusters = {name: took.cluster for name, took in past.boards.items()}
         if len(past.heads) > 1 or any(clusters.values()):
             self._clusters.update(clusters)
+
+    def resume(self, heads: Sequence[npt.NDArray[np.int16]]) -> None:
+        """No board was seen since these rounds, and the next one, from ``heads``, may have begun."""
+        self._strange = set(self._taken)
+        begun = [(past.round, past.heads) for past in self._rounds]
+        if begun:
+            begun.append((begun[-1][0] + 1, heads))
+        self._proofs = {(round, zlib.crc32(w.astype("<i2").tobytes())) for round, of in begun[1:] for w in of}
+
+    def known(self, board: str) -> None:
+        """It did its rounds again: what it keeps is this run's."""
+        self._strange.discard(board)
+
+    def kept(self, board: str, welcome: Welcome | None) -> int:
+        """The last round that took this board's update; LOST where what that left on the board may be another run's."""
+        head = (0, 0) if welcome is None else (welcome.round, welcome.head_digest)
+        if head in self._proofs and head[0] >= self.taken(board):
+            self.known(board)
+        return LOST if board in self._strange else self.taken(board)
 
     def taken(self, board: str) -> int:
         """The last round that took this board's update; 0: none."""

@@ -27,7 +27,7 @@ from tinyfl_host.parts import recipe_members, shares
 from tinyfl_host.plan import Plan
 from tinyfl_host.recipe import Recipe
 from tinyfl_host.runs import heads_after, remembered, run_rounds
-from tinyfl_host.scenario import Auth, Model, Scenario, bring_up, load_model, prepare
+from tinyfl_host.scenario import Auth, Model, Scenario, bring_up, load_model, prepare, require_samples
 from tinyfl_host.serving import check
 from tinyfl_host.settings import Settings, resettle, settle
 
@@ -59,6 +59,7 @@ def launch(request: Request, emit: Emit) -> RunDone:
         members, plan = begin(request, model)
         plan = dataclasses.replace(plan, settings=_without_alone(plan.settings, request, emit))
         scenario, settings = prepare(model, members), plan.settings
+        require_samples(scenario)
         documents = (scenario.identity, dataclasses.asdict(settings), _documents(members))
         ledger = Ledger.create(scenario.runs, *documents, at=request.place)
     else:
@@ -79,8 +80,18 @@ def launch(request: Request, emit: Emit) -> RunDone:
 def begin(request: Request, model: Model) -> tuple[list[Member], Plan]:
     """The boards and the plan of a new run; refuses what ``launch`` would, before anything is started."""
     members = _new_members(request, model[0])
+    _check_trace(request, members)
     settings = settle(model[0], request.on or NAMED, len(members), request.given)
     return members, _plan(model[2], members, settings)
+
+
+def _check_trace(request: Request, members: Sequence[Member]) -> None:
+    """An empty record would look as if nothing had been sent."""
+    if request.trace is not None and not any(member.linked for member in members):
+        raise UsageError(
+            "--trace records what crosses links, sim boards and twins have none",
+            "--on posix: the same boards as processes, the same messages over a link",
+        )
 
 
 def _without_alone(settings: Settings, request: Request, emit: Emit) -> Settings:
@@ -210,6 +221,7 @@ def _kept(request: Request, model: Any, ledger: Ledger) -> tuple[Scenario, Setti
         raise ConfigError(f"run {name}: boards of another version: {error}", "start a new run") from error
     if request.fleet:
         members = _same_boards(members, read_fleet(request.fleet), request.fleet, name)
+    _check_trace(request, members)
     scenario = prepare(model, members)
     for key, kept in ledger.identity().items():
         now = scenario.identity.get(key)

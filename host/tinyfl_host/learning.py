@@ -64,7 +64,7 @@ def remembering(seat: Seat, plan: Plan, history: History, ask: Callable[[int], T
     """
     member = seat.member
     try:
-        return ask(history.taken(member.name))
+        return ask(history.kept(member.name, seat.welcome))
     except BoardError as error:
         if error.status != Status.ERROR_RESIDUAL:
             raise
@@ -74,6 +74,7 @@ def remembering(seat: Seat, plan: Plan, history: History, ask: Callable[[int], T
         for tensor, shift in zip(plan.tensors, past.shifts, strict=True):
             plan.collect(board, member, past.round, tensor, shift, seat.left())
         taken = past.round
+    history.known(member.name)
     return ask(taken)
 
 

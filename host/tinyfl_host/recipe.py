@@ -111,6 +111,7 @@ class ServerSettings:
     floor: float = number(0.1, 1e-6, 1.0)
     aggregate: str = choice(*RULES)
     liars: float = number(0.2, 0.0, 0.49)  # share of the boards that may be wrong
+    mixing: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tinyfl_host.artifacts import build_root
 from tinyfl_host.compare import Comparison, Row, Spread, document, front
 from tinyfl_host.grid import REPEATS, shown
 from tinyfl_host.ledger import FILE, Ledger
-from tinyfl_host.summary import BoardFigures, Summary, summarise
+from tinyfl_host.summary import BoardFigures, Summary, quantile, summarise
 
 CSV_COLUMNS = (
     *("round", "clients", "unseen", "boards", "selected", "shifts", "loss"),
@@ -25,7 +25,9 @@ CSV_COLUMNS = (
 )
 COLOURS = 8  # lines of a chart that can be told apart
 SHORT, LABEL = 12, 24  # letters at a line's end: where other lines go on, and where all end
+MANY = 40  # boards; above, they are shown together
 NEAR = 0.01  # of the best accuracy
+ROLES = (("client", "clients", "clients"), ("unseen", "unseen", "never seen"))  # role, CSS class, name
 SETTINGS = {
     "on": "boards",
     "draw": "draw",
@@ -200,6 +202,7 @@ def as_html(summary: Summary) -> str:
             ),
         ],
         per_update=_per_update(summary),
+        spread=_board_spread(summary) if len(summary.boards) > MANY else [],
     )
 
 
@@ -235,9 +238,34 @@ def _charts(summary: Summary) -> dict[str, str]:
     sizes = [(r.round, r.payload_up, r.bytes_up, r.bytes_down) for r in summary.rounds if r.round]
     return {
         "accuracy": charts.accuracy_chart(lines, levels, summary.rounds[-1].round),
-        "boards": charts.board_chart([_row(board) for board in summary.boards]),
+        "boards": _board_chart(summary.boards),
         "traffic": charts.byte_chart(sizes) if any(up + down for _, _, up, down in sizes) else "",
     }
+
+
+def _board_chart(boards: Sequence[BoardFigures]) -> str:
+    """A bar for each board; of many a line for each role: before, after, and what each learned alone."""
+    if len(boards) <= MANY:
+        return charts.board_chart([_row(board) for board in boards])
+    lines = []
+    for role, style, name in ROLES:
+        those = list(enumerate(board for board in boards if board.role == role))
+        lines.append(charts.Series("", style, [(i, board.before) for i, board in those]))
+        lines.append(charts.Series(name, style, [(i, board.after) for i, board in those]))
+    lines.append(charts.Series("alone", "alone", [(i, board.local) for i, board in enumerate(boards)]))
+    return charts.spread_chart(lines)
+
+
+def _board_spread(summary: Summary) -> list[tuple[str, int, list[float]]]:
+    """Of each role: what was measured, on how many boards, and its quantiles."""
+    rows = []
+    for role, _, name in ROLES:
+        those = [board for board in summary.boards if board.role == role]
+        for key, what in (("before", "before"), ("after", "after"), ("local", "alone"), ("own", "heads of their own")):
+            known = [value for board in those if (value := getattr(board, key)) is not None]
+            if known:
+                rows.append((f"{name}, {what}", len(known), [quantile(known, share) for share in charts.QUANTILES]))
+    return rows
 
 
 def _row(board: BoardFigures) -> charts.Row:

@@ -82,6 +82,7 @@ def remembered(ledger: Ledger, own: Collection[str] | None = None) -> History:
         updates = [update for _, update in ledger.updates(row.round) if own is None or update.board in own]
         boards = {update.board: Took(update.first_loss, update.cluster) for update in updates}
         history.add(Past(row.round, heads_after(ledger, before), row.shifts, boards))
+    history.resume(heads_after(ledger, rounds[-1]))
     return history
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tinyfl.errors import ConfigError, DataError
 from tinyfl.graph import HeadFormat
-from tinyfl.image import build_image, read_image
+from tinyfl.image import build_image, read_image, training_samples
 from tinyfl.reference import quantize_input
 from tinyfl.reference.board import TwinBoard
 from tinyfl_host.artifacts import Artifacts, compile_artifacts
@@ -84,6 +84,16 @@ def prepare(model: Model, members: Sequence[Member]) -> Scenario:
     mapped = any(member.simulated for member in needy)
     images: Mapping[str, bytes | memoryview] = map_images(made, artifacts.folder) if mapped else dict(made)
     return Scenario(recipe, artifacts, format, tuple(members), images)
+
+
+def require_samples(scenario: Scenario) -> None:
+    """Raises DataError where no client has anything to learn from, as far as the run gives them their samples."""
+    clients, images = [member.name for member in scenario.members if member.trains], scenario.images
+    if not any(name not in images or training_samples(images[name]) for name in clients):
+        raise DataError(
+            f"{scenario.recipe.source}: no training sample for any of the boards that train ({len(clients)})",
+            "mend the data, or [users] federated in recipe.toml",
+        )
 
 
 def bring_up(

@@ -19,7 +19,6 @@ from tinyfl.federated.robust import Rule
 from tinyfl.federated.server import Server
 from tinyfl.federated.update import Update
 from tinyfl.reference import tensors
-from tinyfl.reference.codec import WIDTHS
 from tinyfl.reference.fixed import Int64
 from tinyfl.wire.messages import Trained
 from tinyfl_host.fleet import Member
@@ -38,7 +37,7 @@ def server(plan: Plan) -> Server:
     own = plan.settings.server
     rate = own.rate or RATES.get(own.optimiser, 1.0)
     optimiser = Optimiser(own.optimiser, rate, own.momentum, own.decay, own.floor)
-    return Server(optimiser, Rule(own.aggregate, own.liars), tensors.units(plan.format, plan.shared))
+    return Server(optimiser, Rule(own.aggregate, own.liars, own.mixing), tensors.units(plan.format, plan.shared))
 
 
 def choose(plan: Plan, clients: Sequence[Member], history: History, round: int) -> list[Member]:
@@ -65,13 +64,10 @@ def rate(member: Member) -> float | None:
 
 def round_bytes(plan: Plan, round: int) -> int:
     """Bytes of a round over one board's link, both ways, at most: the codings shorten them, but not always."""
-    weights, up = plan.initial.size, 0
+    weights = plan.initial.size
     down = weights + 1 if plan.settings.update.downlink == "int8" else 2 * weights
     down *= plan.settings.clusters.count  # each is offered
-    for tensor in plan.tensors:
-        own, codec = plan.learns[tensor].size, plan.codec(round, tensor)
-        places = own if codec.selection == "top" else 0
-        up += codec.header + -(-((codec.count or own) * WIDTHS[codec.level] + places) // 8)
+    up = sum(plan.codec(round, tensor).most_bytes(plan.learns[tensor].size) for tensor in plan.tensors)
     return math.ceil(1.01 * (down + up)) + ENVELOPE * len(plan.tensors)  # a byte in a hundred for framing
 
 

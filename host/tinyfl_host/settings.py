@@ -36,7 +36,7 @@ SECTIONS: dict[str, type[Any]] = {
 # Options that set a key of a section; all others are keys of [run], or of Settings itself.
 OPTIONS: dict[str, tuple[str, str]] = {
     **{key.name: ("update", key.name) for key in dataclasses.fields(UpdateSettings)},
-    **{key: ("server", key) for key in ("optimiser", "aggregate", "liars")},
+    **{key: ("server", key) for key in ("optimiser", "aggregate", "liars", "mixing")},
     **{f"server_{key}": ("server", key) for key in ("rate", "momentum", "decay", "floor")},
     "client_select": ("clients", "select"),
     "candidates": ("clients", "candidates"),

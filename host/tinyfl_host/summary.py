@@ -210,3 +210,9 @@ def _mean(updates: Sequence[tuple[int, UpdateRow]], total: str, count: str) -> i
     rows = [update for _, update in updates if getattr(update, total) is not None and getattr(update, count)]
     pieces = sum(getattr(update, count) for update in rows)
     return round(sum(getattr(update, total) for update in rows) / pieces) if pieces else None
+
+
+def quantile(values: Sequence[Any], share: float) -> Any:
+    """The value below which this share lies, of those that are known; None where none is."""
+    known = sorted(value for value in values if value is not None)
+    return known[round(share * (len(known) - 1))] if known else None

@@ -85,7 +85,10 @@ def clamped_case(rng: np.random.Generator, shape: tuple[int, int]) -> Case:
 @pytest.fixture(scope="module", params=QUICK_COMPILERS)
 def probe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_probe(
-        request.param, tmp_path_factory.mktemp("head"), "head", ("head", "tensor", "broadcast", "codec", "wire")
+        request.param,
+        tmp_path_factory.mktemp("head"),
+        "head",
+        ("head", "tensor", "broadcast", "codec", "codec_entropy", "wire"),
     )
 
 

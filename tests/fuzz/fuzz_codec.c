@@ -58,7 +58,8 @@ static void load(const struct tfl_tensor *tensor, struct input *in, unsigned cod
 
 static void collect(const struct tfl_tensor *tensor, const struct tfl_update *update)
 {
-    uint32_t count = tfl_tensor_free(tensor), room = count + (count + 7u) / 8u + 1u, sent = 0;
+    uint32_t count = tfl_tensor_free(tensor), sent = 0;
+    uint32_t room = update->codec >> 5 != 0u ? count : count + (count + 7u) / 8u + 1u; /* coded: no more than plain */
     uint8_t *payload = malloc(room);
     struct tfl_walk walk;
 

@@ -114,6 +114,8 @@ def test_a_run_of_many_boards_stays_readable(tinyfl: Call) -> None:
         (["--on", "serial:/dev/ttyACM0"], 2, "a run boots emu:ENV, posix, sim:N or twin", "--fleet fleet.toml"),
         (["--on", "sim:none"], 2, "--on sim:none: expected sim:1 to sim:1000000", "a board for each user"),
         (["--on", "sim:9", "--boards", 3], 2, "--on sim:9 and --boards 3 both say how many", "one of them"),
+        (["--on", "sim", "--trace", "t.jsonl"], 2, "--trace records what crosses links, sim boards", "--on posix"),
+        (["--on", "twin", "--trace", "t.jsonl"], 2, "--trace records what crosses links", "--on posix"),
         (["--on", "twin", "--fraction", 2], 2, "fraction = 2.0, expected", "--help"),
         (["--on", "twin", "--quorum", "some"], 2, "neither a count (3) nor a fraction (0.5)", "--help"),
         (["--on", "twin", "--quorum", 5], 2, "a quorum of 5 boards, 4 train", "ask for fewer"),

@@ -7,10 +7,13 @@ from hypothesis import strategies as st
 
 from tinyfl.errors import BoardError
 from tinyfl.federated.codecs import decode, encode_weights, rounded
+from tinyfl.reference import entropy
 from tinyfl.reference.codec import LEVELS, LIMITS, SELECTIONS, Codec, draw, encode
 from tinyfl.reference.head import MAX_WEIGHT
 
 WEIGHTS = 65
+
+coded = entropy.encode
 
 codecs = st.builds(
     lambda level, selection, entropy, count, feedback: Codec(
@@ -66,22 +69,56 @@ def test_a_damaged_payload_is_an_update_or_an_error(codec: Codec, data: st.DataO
         (Codec("sign"), bytes(8) + b"\x02", "too many or end in rubbish"),
         (Codec("int4"), b"\x08" + bytes(32), "a delta of -8, the range is -7..7"),
         (Codec("int2"), b"\x02" + bytes(16), "a delta of -2, the range is -1..1"),
-        (Codec(entropy=True), b"\x09" + bytes(60), "parameter 9 of values"),
-        (Codec(entropy=True), b"\x10" + bytes(60), "parameter 1 of positions, there are none"),
-        (Codec(entropy=True), b"\x07" + b"\xff" * 60, "too few"),
-        (Codec("int4", entropy=True), b"\x00\xff\xff" + bytes(60), "the symbol 16, at most 14 is possible"),
+        (Codec(entropy=True), bytes(66), "too many or end in rubbish"),
+        (Codec(entropy=True), bytes(64), "sent 64 bytes of coded deltas, which are too few, too many"),
+        (Codec(entropy=True), b"", "sent 0 bytes of coded deltas, which are too few"),
+        (Codec("int4", entropy=True), b"\xff" * 30, "sent 30 bytes of coded deltas, which are too few, too many"),
+        (Codec("int4", entropy=True), b"\x88" * 32 + b"\x08", "a delta of -8, the range is -7..7"),
+        (Codec("sign", entropy=True), coded(WEIGHTS * [0], 1, 1, 1), "sent 0 weights, asked for 65"),
+        (Codec("sign", entropy=True), bytes(17), "sent 0 weights, asked for 65"),
+        (Codec("int4", "top", True, 3), coded(WEIGHTS * [1], 7, 3, WEIGHTS), "sent 65 weights, asked for 3"),
         (Codec("int8", "top", False, 2), b"\xf0\x03" + bytes(10), "parameter 0 of values"),
         (Codec("int8", "top", False, 2), b"\xff" * 10 + bytes(2), "sent 65 weights, asked for 2"),
         (Codec("int8", "top", False, 2), bytes([15]) + b"\xff" * 20, "too few"),
         (Codec("int8", "top", False, 2), b"\x5f\xa1\x10" + bytes(2), "sent weight 81, there are 65"),
         (Codec("int8", "random", False, 2), bytes(3), "too many or end in rubbish"),
-        (Codec("sign", entropy=True), b"\x00\x03" + bytes(20), "the symbol 2, at most 1 is possible"),
-        (Codec("sign", "top", True, 3), b"", "sent 0 bytes of deltas, too few"),
+        (Codec("int4", "top", False, 2), b"\x0f" + b"\xff" * 9 + bytes(3), "the symbol 72, at most 64 is possible"),
+        (Codec("sign", "top", False, 3), b"", "sent 0 bytes of deltas, too few"),
     ],
 )
 def test_what_is_wrong_is_named(codec: Codec, payload: bytes, message: str) -> None:
     with pytest.raises(BoardError, match=message):
         decode(codec, np.frombuffer(payload, np.uint8), WEIGHTS, 5)
+
+
+@given(st.lists(st.integers(-127, 127), max_size=60), st.integers(0, 9), st.binary(max_size=3), st.data())
+def test_coded_numbers_are_said_in_one_way(numbers: list[int], sent: int, more: bytes, data: st.DataObject) -> None:
+    """No bytes but those that were written are read as the same numbers."""
+    of = max(1, len(numbers))
+    written = coded(numbers, 127, sent, of)
+    assert entropy.decode(written, len(numbers), 127, sent, of) == numbers
+    cut = data.draw(st.integers(0, len(written)))
+    other = written[:cut] + more
+    if other != written:
+        assert entropy.decode(other, len(numbers), 127, sent, of) != numbers
+
+
+@pytest.mark.parametrize(("ratio", "limit"), [(0.01, 1), (0.05, 7), (0.3, 7), (0.6, 7), (0.8, 127), (0.95, 127)])
+def test_coded_numbers_take_little_more_than_their_entropy(ratio: float, limit: int) -> None:
+    """Nothing is known of them but what the coder learns."""
+    values = np.arange(-limit, limit + 1)
+    chances = ratio ** np.abs(values) / np.sum(ratio ** np.abs(values))
+    q = np.random.default_rng(4).choice(values, 650, p=chances)
+    least = -np.sum(np.log2(chances[q + limit])) / 8
+    assert least - 2 < len(coded(q.tolist(), limit, 1, 1)) < 1.04 * least + 4
+
+
+def test_what_is_likely_where_little_was_large_takes_fewer_bytes() -> None:
+    """Weights of a feature that is 0 do not learn, and stand side by side."""
+    q = np.random.default_rng(5).integers(-7, 8, 600).reshape(-1, 20)
+    q[::2] = 0
+    apart, mixed = q.ravel(), np.random.default_rng(6).permutation(q.ravel())
+    assert len(coded(apart.tolist(), 7, 1, 1)) < 0.9 * len(coded(mixed.tolist(), 7, 1, 1))
 
 
 def test_a_random_selection_is_fair() -> None:
@@ -92,10 +129,14 @@ def test_a_random_selection_is_fair() -> None:
 
 
 def test_few_bytes_for_a_sparse_update() -> None:
-    """Positions as gaps where they are rare, as a bitmap where they are not."""
+    """Positions as gaps where they are rare, as a bitmap where they are not; with entropy coding they cost less."""
     v = np.random.default_rng(2).laplace(0, 900, 650).astype(np.int64)
-    sizes = {count: len(encode(Codec("int4", "top", False, count, True), v, 9, 1, 1).payload) for count in (7, 65, 500)}
+    sizes, coded = (
+        {count: len(encode(Codec("int4", "top", entropy, count, True), v, 9, 1, 1).payload) for count in (7, 65, 500)}
+        for entropy in (False, True)
+    )
     assert sizes[7] < 1 + 7 * 9 / 8 + 7 and sizes[65] < 1 + 65 * 5 / 8 + 33 and sizes[500] == 1 + 82 + 250
+    assert coded[7] <= sizes[7] and coded[65] < sizes[65] and coded[500] < 0.9 * sizes[500]
 
 
 def test_the_difference_to_an_equal_head_is_a_bit_a_weight() -> None:

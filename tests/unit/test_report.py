@@ -14,7 +14,7 @@ from support_rounds import TwinFleet, members, raising, run, settings
 
 from tinyfl.errors import ConfigError
 from tinyfl_host.charts import _apart, _range, _ticks
-from tinyfl_host.report import as_csv, as_html, as_json, read_summary, write_report
+from tinyfl_host.report import MANY, as_csv, as_html, as_json, read_summary, write_report
 from tinyfl_host.summary import Summary
 
 HOSTILE = "</svg><script>x"
@@ -61,6 +61,34 @@ def test_the_page_loads_nothing_and_is_well_formed(summary: Summary) -> None:
 def test_hostile_names_are_escaped(summary: Summary) -> None:
     text = as_html(summary)
     assert HOSTILE not in text and "&lt;/svg&gt;&lt;script&gt;x" in text
+
+
+def many(summary: Summary, boards: int) -> Summary:
+    """The same run with so many boards: copies of the first."""
+    copies = itertools.islice(itertools.cycle(summary.boards), boards)
+    return dataclasses.replace(summary, boards=[dataclasses.replace(b, name=f"n{i}") for i, b in enumerate(copies)])
+
+
+def test_many_boards_are_shown_together(summary: Summary) -> None:
+    each, together = as_html(many(summary, MANY)), as_html(many(summary, MANY + 1))
+    assert ">n39<" in each and "All boards" not in each
+    assert ">n39<" not in together and "Each board</h2>" not in together and Page(together).open == []
+    assert len(as_html(many(summary, 2000))) < 3 * len(as_html(summary))
+    clients = sorted(b.after for b in many(summary, 50).boards if b.role == "client" and b.after is not None)
+    row = re.search("clients, after</td>(.*?)</tr>", as_html(many(summary, 50)))
+    assert row is not None and re.findall(">([0-9., %]+)<", row[1]) == [
+        "40",
+        *(f"{100 * clients[place]:.1f} %" for place in (0, 4, 20, 35, 39)),
+    ]
+
+
+def test_boards_without_test_data_are_left_out_of_the_spread(summary: Summary) -> None:
+    boards = many(summary, 50).boards
+    bare = [dataclasses.replace(board, before=None, after=None, local=None) for board in boards]
+    text = as_html(dataclasses.replace(summary, boards=bare))
+    assert Page(text).open == [] and "NaN" not in text and "clients, after" not in text
+    text = as_html(dataclasses.replace(summary, boards=[boards[0], *bare]))
+    assert re.search('clients, after</td><td class="n">1</td>', text)
 
 
 def test_the_page_shows_the_figures_and_the_drops(summary: Summary) -> None:

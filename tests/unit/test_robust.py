@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyfl.errors import ConfigError, QuorumError
-from tinyfl.federated.robust import RULES, Rule, combine, krum_order
+from tinyfl.federated.robust import RULES, Rule, combine, krum_order, mixed
 from tinyfl.reference.head import aggregate
 
 Int64 = npt.NDArray[np.int64]
@@ -65,6 +65,32 @@ def test_clip_makes_the_loud_as_loud_as_the_median() -> None:
     assert combine(Rule("clip"), updates, ones(3), 10).tolist() == [6 * 1024 // 3, 13 * 1024 // 3]
 
 
+def test_mixing_makes_each_update_the_mean_of_its_nearest() -> None:
+    updates = np.array([[10, 10], [11, 10], [10, 11], [-100, 90], [12, 12]])
+    assert mixed(updates, 1)[[0, 1, 2, 4]].tolist() == 4 * [[43, 43]]
+    assert mixed(updates, 0).tolist() == 5 * [updates.sum(axis=0).tolist()]
+    for name in ("median", "trimmed", "krum", "multi-krum"):  # the mean of the four, rounded once
+        assert combine(Rule(name, mixing=True), updates, ones(5), 3).tolist() == [86, 86]
+    apart = np.array([[90, 0], [88, 1], [0, 90], [1, 88], [60, 60], [-127, -127]])  # nobody is near everybody
+    plain, mild = (combine(Rule("krum", mixing=mixing), apart, ones(6), 0) for mixing in (False, True))
+    middle = apart[:5].mean(axis=0)
+    assert np.linalg.norm(mild - middle) < 0.5 * np.linalg.norm(plain - middle)
+
+
+@given(st.integers(0, 2**32), st.integers(3, 9), st.integers(0, 20), st.sampled_from(RULES[1:]))
+@settings(max_examples=100, deadline=None)
+def test_mixed_updates_stay_within_those_that_there_are(seed: int, boards: int, shift: int, name: str) -> None:
+    random = np.random.default_rng(seed)
+    updates, samples = random.integers(-127, 128, (boards, 12)), random.integers(1, 300, boards)
+    reference = random.integers(-(2**20), 2**20, 12)
+    delta = combine(Rule(name, mixing=True), updates, samples, shift, reference)
+    assert np.all(delta <= updates.max(axis=0).clip(0) << shift) and np.all(
+        delta >= updates.min(axis=0).clip(None, 0) << shift
+    )
+    once = combine(Rule(name, mixing=True), updates, np.ones_like(samples), shift, reference)
+    assert np.array_equal(delta, once)  # who lies about its samples gains nothing
+
+
 def test_fltrust_hears_who_agrees_with_the_server() -> None:
     reference = np.array([300, 400])
     updates = np.array([[6, 8], [-6, -8], [8, -6]])
@@ -75,14 +101,16 @@ def test_fltrust_hears_who_agrees_with_the_server() -> None:
         combine(Rule("fltrust"), updates, ones(3), 4)
 
 
+@pytest.mark.parametrize("mixing", [False, True])
 @pytest.mark.parametrize("name", [rule for rule in RULES if rule != "mean"])
-def test_a_fifth_of_liars_does_not_steer(name: str) -> None:
+def test_a_fifth_of_liars_does_not_steer(name: str, mixing: bool) -> None:
     updates = honest()
     truth = combine(Rule(), updates, ones(10), 10)
     attacked = updates.copy()
     attacked[:2] = np.clip(-4 * updates[:2], -127, 127)
     far = np.linalg.norm(combine(Rule(), attacked, ones(10), 10) - truth)
-    near = np.linalg.norm(combine(Rule(name), attacked, ones(10), 10, truth) - truth)
+    rule = Rule(name, mixing=mixing)
+    near = np.linalg.norm(combine(rule, attacked, ones(10), 10, truth) - truth)
     assert near < (0.75 if name == "clip" else 0.6) * far  # clip only makes them as loud as the others
 
 
@@ -98,5 +126,7 @@ def test_too_few_boards_and_odd_constants_are_refused() -> None:
         combine(Rule("krum"), honest(2), ones(2), 0)
     with pytest.raises(ConfigError, match=r"liars is 0\.5"):
         Rule("trimmed", liars=0.5)
+    with pytest.raises(QuorumError, match="clip needs 3 updates with samples, there are 2"):
+        combine(Rule("clip", mixing=True), honest(2), ones(2), 0)
     with pytest.raises(ConfigError, match="no aggregation is called 'average'"):
         Rule("average")

@@ -12,16 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyfl.errors import BoardError
-from tinyfl.reference import head
+from tinyfl.reference import entropy, head
 from tinyfl.reference.codec import (
     LIMITS,
     MAX_SHIFTS,
     PLAIN,
-    VALUE_PARAMETERS,
-    WIDTHS,
     Bits,
     Codec,
     draw,
+    likely,
     rice_bits,
 )
 from tinyfl.reference.fixed import Int64
@@ -59,47 +58,60 @@ def decode(codec: Codec, payload: UInt8, weights: int, random: int) -> Int64:
 
     ``random`` as in ``reference.codec.stream``.
     """
-    reader = Reader(payload)
-    header = reader.take(1, 8)[0] if codec.header else PLAIN
-    picked = _picked(codec, reader, header >> 4, weights, random)
-    count = int(np.count_nonzero(picked))
     q = np.zeros(weights, np.int64)
-    q[picked] = _values(codec, reader, header & 15, count)
+    if codec.entropy:
+        picked = draw(weights, codec.count, random) if codec.selection == "random" else np.ones(weights, np.bool_)
+        q[picked] = _numbers(codec, payload, weights)
+        sent, asked = int(np.count_nonzero(q)), codec.count or weights
+        if sent > asked or (codec.level == "sign" and sent != asked):
+            raise BoardError(f"sent {sent} weights, asked for {asked}")
+        return q
+    reader = Reader(payload)
+    picked = _picked(codec, reader, weights, random)
+    q[picked] = _values(codec, reader, int(np.count_nonzero(picked)))
     reader.end()
     return q
 
 
-def _picked(codec: Codec, reader: Reader, parameter: int, weights: int, random: int) -> npt.NDArray[np.bool_]:
+def _numbers(codec: Codec, payload: UInt8, weights: int) -> Int64:
+    """q of the values with entropy coding, or plain where that is not shorter."""
+    count = codec.values(weights)
+    if len(payload) >= codec.most_bytes(weights):
+        reader = Reader(payload)
+        values = _values(codec, reader, count)
+        reader.end()
+        return values
+    numbers = entropy.decode(payload.tobytes(), count, LIMITS[codec.level], *likely(codec, weights))
+    if numbers is None:
+        raise BoardError(f"sent {len(payload)} bytes of coded deltas, which are too few, too many or end in rubbish")
+    return np.array(numbers, np.int64)
+
+
+def _picked(codec: Codec, reader: Reader, weights: int, random: int) -> npt.NDArray[np.bool_]:
     if codec.selection == "random":
-        picked = draw(weights, codec.count, random)
-    elif codec.selection == "all":
-        picked = np.ones(weights, np.bool_)
-    elif parameter == PLAIN:
-        picked = reader.take(weights, 1).astype(np.bool_)
-    else:
-        picked = np.zeros(weights, np.bool_)
-        places = np.cumsum(reader.rice(codec.count, parameter, weights - 1) + 1) - 1
-        if places[-1] >= weights:
-            raise BoardError(f"sent weight {places[-1]}, there are {weights}")
-        picked[places] = True
-    if codec.selection != "top" and parameter != 0:
-        raise BoardError(f"sent parameter {parameter} of positions, there are none")
-    if codec.count and np.count_nonzero(picked) != codec.count:
-        raise BoardError(f"sent {np.count_nonzero(picked)} weights, asked for {codec.count}")
+        return draw(weights, codec.count, random)
+    picked = np.ones(weights, np.bool_)
+    if codec.positions:
+        parameter, values = divmod(int(reader.take(1, 8)[0]), 16)
+        if values != PLAIN:
+            raise BoardError(f"sent parameter {values} of values, which does not exist here")
+        if parameter == PLAIN:
+            picked = reader.take(weights, 1).astype(np.bool_)
+        else:
+            places = np.cumsum(reader.rice(codec.count, parameter, weights - 1) + 1) - 1
+            if places[-1] >= weights:
+                raise BoardError(f"sent weight {places[-1]}, there are {weights}")
+            picked = np.isin(np.arange(weights), places)
+        if np.count_nonzero(picked) != codec.count:
+            raise BoardError(f"sent {np.count_nonzero(picked)} weights, asked for {codec.count}")
     return picked
 
 
-def _values(codec: Codec, reader: Reader, parameter: int, count: int) -> Int64:
+def _values(codec: Codec, reader: Reader, count: int) -> Int64:
     """q (count,) within the level's limit."""
-    limit, width = LIMITS[codec.level], WIDTHS[codec.level]
-    if parameter == PLAIN:
-        raw = reader.take(count, width)
-        q = 1 - 2 * raw if codec.level == "sign" else raw - ((raw >> (width - 1)) << width)
-    elif codec.entropy and parameter in VALUE_PARAMETERS:
-        symbols = reader.rice(count, parameter, 1 if codec.level == "sign" else 2 * limit)
-        q = 1 - 2 * symbols if codec.level == "sign" else np.where(symbols & 1, -(symbols + 1) // 2, symbols // 2)
-    else:
-        raise BoardError(f"sent parameter {parameter} of values, which does not exist here")
+    limit, width = LIMITS[codec.level], codec.width
+    raw = reader.take(count, width)
+    q = 1 - 2 * raw if width == 1 else raw - ((raw >> (width - 1)) << width)
     if len(q) and int(q.min()) < -limit:
         raise BoardError(f"sent a delta of {q.min()}, the range is -{limit}..{limit}")
     return q

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinyfl.errors import ConfigError
-from tinyfl.federated.robust import FEWEST, ORDERED
+from tinyfl.federated.robust import CROWD, FEWEST, ORDERED
 
 Values = Mapping[str, Any]
 
@@ -72,6 +72,34 @@ CONFLICTS = (
         lambda v: v["server.aggregate"] == "fltrust" and v["clusters.count"] > 1,
         "the server's own samples belong to one cluster, and it would trust no other",
         'aggregate = "clip"; or count = 1',
+    ),
+    Conflict(
+        ("server.mixing", "server.aggregate"),
+        '`true` with `"mean"`',
+        lambda v: v["server.mixing"] and v["server.aggregate"] == "mean",
+        "mixing makes a crowd for a rule that looks at it, and the mean does not",
+        'aggregate = "krum" or another rule; or mixing = false',
+    ),
+    Conflict(
+        ("server.mixing", "server.liars"),
+        "`true` with 0",
+        lambda v: v["server.mixing"] and v["server.liars"] == 0,
+        "all updates mixed with all others are the mean",
+        "set liars, for example 0.2; or mixing = false",
+    ),
+    Conflict(
+        ("server.mixing", "run.fraction"),
+        "`true` with fewer than 3 boards a round",
+        lambda v: v["server.mixing"] and v["boards"] < CROWD,
+        "fewer than 3 boards train in a round, so no one can be told from the others",
+        "more boards or a larger fraction; or mixing = false",
+    ),
+    Conflict(
+        ("server.mixing", "clusters.count"),
+        "`true` with more than 1",
+        lambda v: v["server.mixing"] and v["clusters.count"] > 1,
+        "a cluster may be left with fewer than 3 boards, and boards of another one are no crowd",
+        "mixing = false; or count = 1",
     ),
     Conflict(
         ("clients.select", "run.fraction"),

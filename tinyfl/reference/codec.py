@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from tinyfl.reference import entropy
 from tinyfl.reference.fixed import Int64, mix, xorshift32
 from tinyfl.reference.head import dithered
 
@@ -23,8 +24,8 @@ LIMITS: Final = {"int8": 127, "int4": 7, "int2": 1, "sign": 1}  # of |q|
 WIDTHS: Final = {"int8": 8, "int4": 4, "int2": 2, "sign": 1}  # bits of q where it is plain
 MAX_SHIFTS: Final = {"int8": 25, "int4": 29, "int2": 31, "sign": 31}  # limit * 2^shift is above every |v|
 MAX_VALUE = 2**31 - 1  # of |v|, where delta + residual saturates
-VALUE_PARAMETERS, GAP_PARAMETERS = range(8), range(15)  # of Rice coding
-PLAIN = 15  # instead of a parameter: fixed width, or a bitmap
+GAP_PARAMETERS = range(15)  # of Rice coding
+PLAIN = 15  # in the header byte: of values; of positions, a bitmap instead of a parameter
 STREAM = 0xFFFD  # the "epoch" of the random selection in mix()
 
 
@@ -44,9 +45,23 @@ class Codec:
         return LEVELS.index(self.level) | SELECTIONS.index(self.selection) << 3 | self.entropy << 5
 
     @property
-    def header(self) -> bool:
-        """Whether a byte of parameters comes first."""
-        return self.entropy or self.selection == "top"
+    def positions(self) -> bool:
+        """Whether it is said which weights are sent, behind a byte of parameters: entropy coding has zeros instead."""
+        return self.selection == "top" and not self.entropy
+
+    @property
+    def width(self) -> int:
+        """Bits of a value that is plain: a sign may be 0 as well with entropy coding."""
+        return WIDTHS[self.level] + (self.level == "sign" and self.entropy)
+
+    def values(self, weights: int) -> int:
+        """How many there are in an update of so many weights; entropy coding has zeros where nothing is sent."""
+        return self.count if self.selection == "random" or self.positions else weights
+
+    def most_bytes(self, weights: int) -> int:
+        """Of such an update."""
+        bits = self.values(weights) * self.width + self.positions * (8 + weights)
+        return -(-bits // 8)
 
 
 DENSE: Final = Codec()  # int8 of all weights
@@ -123,29 +138,32 @@ def encode(codec: Codec, v: Int64, shift: int, seed: int, random: int) -> Sent:
     """The update of v (P,), quantised to units of 2^``shift``; ``random`` from :func:`stream`."""
     picked = chosen(codec, v, random)
     q = np.where(picked, quantise(codec, v, shift, seed), 0)
-    return Sent(pack(codec, picked, q[picked].tolist()), v - (q << shift))
+    return Sent(pack(codec, picked, q), v - (q << shift))
 
 
-def pack(codec: Codec, picked: npt.NDArray[np.bool_], q: Sequence[int]) -> npt.NDArray[np.uint8]:
-    """The payload that says q of the picked weights."""
+def pack(codec: Codec, picked: npt.NDArray[np.bool_], q: Int64) -> npt.NDArray[np.uint8]:
+    """The payload that says q (P,) of the picked weights."""
     bits = Bits()
-    symbols = [int(x < 0) if codec.level == "sign" else 2 * x if x >= 0 else -2 * x - 1 for x in q]
-    width = WIDTHS[codec.level]
-    parameter = cheapest(symbols, VALUE_PARAMETERS, width * len(q)) if codec.entropy else PLAIN
-    gaps = [int(b - a - 1) for a, b in zip([-1, *np.flatnonzero(picked)], np.flatnonzero(picked), strict=False)]
-    places = cheapest(gaps, GAP_PARAMETERS, len(picked)) if codec.selection == "top" else 0
-    if codec.header:
-        bits.put(parameter | places << 4, 8)
-    if codec.selection == "top":
+    if codec.positions:
+        gaps = [int(b - a - 1) for a, b in zip([-1, *np.flatnonzero(picked)], np.flatnonzero(picked), strict=False)]
+        places = cheapest(gaps, len(picked))
+        bits.put(PLAIN | places << 4, 8)
         if places == PLAIN:
             bits.put_all(picked.tolist(), 1)
         else:
             bits.put_rice(gaps, places)
-    if parameter == PLAIN:
-        bits.put_all(symbols if codec.level == "sign" else [x & (1 << width) - 1 for x in q], width)
-    else:
-        bits.put_rice(symbols, parameter)
-    return bits.packed()
+    numbers = (q[picked] if codec.values(len(q)) < len(q) else q).tolist()
+    bits.put_all([x < 0 if codec.width == 1 else x & (1 << codec.width) - 1 for x in numbers], codec.width)
+    plain = bits.packed()
+    if not codec.entropy:
+        return plain
+    coded = entropy.encode(numbers, LIMITS[codec.level], *likely(codec, len(q)))
+    return np.frombuffer(coded, np.uint8) if len(coded) < len(plain) else plain
+
+
+def likely(codec: Codec, weights: int) -> tuple[int, int]:
+    """How many values, of how many, are not 0, for all that is known before they are."""
+    return (codec.count, weights) if codec.selection == "top" else (1, 1)
 
 
 def rice_bits(symbols: Iterable[int], parameter: int) -> int:
@@ -153,10 +171,10 @@ def rice_bits(symbols: Iterable[int], parameter: int) -> int:
     return sum((symbol >> parameter) + 1 + parameter for symbol in symbols)
 
 
-def cheapest(symbols: Sequence[int], parameters: range, plain: int) -> int:
+def cheapest(gaps: Sequence[int], plain: int) -> int:
     """The first of the cheapest parameters, or PLAIN where that takes no more bits."""
-    costs = [rice_bits(symbols, parameter) for parameter in parameters]
-    return PLAIN if plain <= min(costs) else parameters[costs.index(min(costs))]
+    costs = [rice_bits(gaps, parameter) for parameter in GAP_PARAMETERS]
+    return PLAIN if plain <= min(costs) else GAP_PARAMETERS[costs.index(min(costs))]
 
 
 class Bits:

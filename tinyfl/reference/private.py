@@ -50,7 +50,7 @@ class Private:
                 tensor.load(self._start(number, taken, counted))
         if counted or taken == 0:
             self._round = taken
-        return self._round == taken
+        return self._round == taken != NEVER
 
     def _start(self, number: int, taken: int, counted: bool) -> Int16:
         """The weights that a private tensor trains from."""

@@ -10,7 +10,7 @@ import click
 
 from tinyfl_host.cli import console
 from tinyfl_host.cli.links import ble_backend_option
-from tinyfl_host.cli.run import EACH, quantile
+from tinyfl_host.cli.run import EACH
 
 if TYPE_CHECKING:
     from tinyfl_host.ledger import MetricRow
@@ -66,6 +66,8 @@ def _few(rows: Sequence[MetricRow]) -> str:
 
 def _many(rows: Sequence[MetricRow]) -> str:
     """The lowest, the median and the highest figure of all boards, each column by itself."""
+    from tinyfl_host.summary import quantile
+
     columns: list[list[Any]] = [[r.samples for r in rows], [r.correct for r in rows], [_share(r) for r in rows]]
     lines = []
     for name, share in (("lowest", 0.0), ("median", 0.5), ("highest", 1.0)):

@@ -23,7 +23,7 @@ SPREAD = ("samples", "before", "after", "local", "own", "rounds", "bytes_up", "b
 OPTIONS = (
     *("draw", "rounds", "epochs", "rate", "local_rate", "adapter_rate", "fraction", "quorum", "deadline", "seed"),
     *("codec", "select", "share", "count", "entropy", "feedback", "dense_rounds", "downlink"),
-    *("optimiser", "server_rate", "server_momentum", "server_decay", "server_floor", "aggregate", "liars"),
+    *("optimiser", "server_rate", "server_momentum", "server_decay", "server_floor", "aggregate", "liars", "mixing"),
     *("client_select", "candidates", "mu", "clusters", "tune", "mix", "private", "local_only", "evaluate_every"),
 )
 CODECS, SELECTIONS = ("int8", "int4", "int2", "sign"), ("all", "top", "random")  # without numpy, for --help
@@ -85,6 +85,7 @@ class Quorum(click.ParamType):  # type: ignore[type-arg]
 @click.option("--server-floor", type=float, metavar="T", help="Of fedadam, fedyogi and fedadagrad [recipe].")
 @click.option("--aggregate", type=click.Choice(RULES), help="How the boards' updates become one [recipe].")
 @click.option("--liars", type=float, metavar="F", help="Share of the boards that may be wrong [recipe].")
+@click.option("--mixing/--no-mixing", default=None, help="Mix each update with the nearest ones first [recipe].")
 @click.option("--client-select", type=click.Choice(POLICIES), help="Which boards train in a round [recipe].")
 @click.option("--candidates", type=float, metavar="F", help="Share that --client-select power draws from [recipe].")
 @click.option("--mu", type=float, metavar="MU", help="FedProx: how boards hold on to the head they got [recipe].")
@@ -176,6 +177,8 @@ def row(board: BoardFigures, own: bool = False) -> tuple[Any, ...]:
 
 def spread(boards: Sequence[BoardFigures], own: bool = False) -> list[tuple[Any, ...]]:
     """For each role the lowest, the median and the highest figure of its boards, each column by itself."""
+    from tinyfl_host.summary import quantile
+
     rows: list[tuple[Any, ...]] = []
     for role in dict.fromkeys(board.role for board in boards):
         those = [board for board in boards if board.role == role]
@@ -183,12 +186,6 @@ def spread(boards: Sequence[BoardFigures], own: bool = False) -> list[tuple[Any,
             figures = {key: quantile([getattr(board, key) for board in those], share) for key in SPREAD}
             rows.append((role, len(those), name, *row(dataclasses.replace(those[0], **figures), own)))
     return rows
-
-
-def quantile(values: Sequence[Any], share: float) -> Any:
-    """The value below which this share lies, of those that are known; None where none is."""
-    known = sorted(value for value in values if value is not None)
-    return known[round(share * (len(known) - 1))] if known else None
 
 
 def costs(summary: Summary) -> list[str]:
