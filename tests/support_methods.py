@@ -72,7 +72,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 # What a clock or a counter of one kind of board says, framing, which follows a board's buffers, and its cache.
-MEASURED = {"seconds", "bytes_up", "bytes_down", "embeddings", "embed_instructions", "step_instructions"}
+MEASURED = {"seconds", "bytes_up", "bytes_down", "measuring", "embeddings", "embed_instructions", "step_instructions"}
 BODIES = {"body_up", "body_down"}  # of all messages; a twin has no line
 
 Contents = dict[str, Any]

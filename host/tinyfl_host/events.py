@@ -20,13 +20,14 @@ class Accuracy:
 @dataclass(frozen=True)
 class Bytes:
     """Of all boards together: over the links with framing and repeats; of that the coded deltas alone, and the bodies
-    of all messages."""
+    of all messages; and beside the rounds, both ways, what measuring took."""
 
     up: int
     down: int
     payload_up: int
     body_up: int = 0
     body_down: int = 0
+    measuring: int = 0
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ CREATE TABLE run (
     identity TEXT, settings TEXT, members TEXT, result TEXT);
 CREATE TABLE rounds (
     round INTEGER PRIMARY KEY, clusters INTEGER, masters BLOB, shifts TEXT, selected TEXT, seconds REAL,
-    bytes_up INTEGER, bytes_down INTEGER, payload_up INTEGER, body_up INTEGER, body_down INTEGER, moments BLOB);
+    bytes_up INTEGER, bytes_down INTEGER, payload_up INTEGER, body_up INTEGER, body_down INTEGER,
+    measuring INTEGER, moments BLOB);
 CREATE TABLE updates (
     round INTEGER, board TEXT, samples INTEGER, loss REAL, max_delta INTEGER, deltas BLOB,
     bytes_up INTEGER, bytes_down INTEGER,
@@ -81,6 +82,7 @@ class RoundRow:
     payload_up: int = 0  # coded deltas
     body_up: int = 0  # bodies of all messages
     body_down: int = 0
+    measuring: int = 0  # bytes both ways, after the round
     moments: bytes = b""  # the server's optimiser's, equally many of each cluster
 
 
@@ -251,7 +253,7 @@ class Ledger:
         """All rounds that are over, round 0 first."""
         columns = (
             "round, clusters, masters, shifts, selected, "
-            "seconds, bytes_up, bytes_down, payload_up, body_up, body_down, moments"
+            "seconds, bytes_up, bytes_down, payload_up, body_up, body_down, measuring, moments"
         )
         return [_round(row) for row in self._rows(f"SELECT {columns} FROM rounds ORDER BY round")]
 
@@ -291,8 +293,8 @@ class Ledger:
         masters = np.atleast_2d(row.masters)
         texts = json.dumps(row.shifts), json.dumps(row.selected)
         values = (row.round, len(masters), _blob(masters, "<i4"), *texts)
-        counts = (row.seconds, row.bytes_up, row.bytes_down, row.payload_up, row.body_up, row.body_down, row.moments)
-        self._db.execute(f"INSERT INTO rounds VALUES ({_marks(12)})", (*values, *counts))
+        counts = (row.seconds, row.bytes_up, row.bytes_down, row.payload_up, row.body_up, row.body_down, row.measuring)
+        self._db.execute(f"INSERT INTO rounds VALUES ({_marks(13)})", (*values, *counts, row.moments))
 
     def _put_drops(self, drops: Sequence[DropRow]) -> None:
         values = [(d.round, d.board, d.phase, d.reason, _now()) for d in drops]

@@ -21,7 +21,7 @@ from tinyfl_host.summary import BoardFigures, Summary, quantile, summarise
 
 CSV_COLUMNS = (
     *("round", "clients", "unseen", "boards", "selected", "shifts", "loss"),
-    *("bytes_up", "bytes_down", "payload_up", "body_up", "body_down", "seconds"),
+    *("bytes_up", "bytes_down", "payload_up", "body_up", "body_down", "measuring", "seconds"),
 )
 COLOURS = 8  # lines of a chart that can be told apart
 SHORT, LABEL = 12, 24  # letters at a line's end: where other lines go on, and where all end

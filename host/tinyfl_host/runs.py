@@ -26,7 +26,7 @@ from tinyfl_host.rounds import Round, federated_round, require_quorum
 from tinyfl_host.serving import server
 from tinyfl_host.traffic import Traffic
 
-BYTES = ("bytes_up", "bytes_down", "payload_up", "body_up", "body_down")
+BYTES = ("bytes_up", "bytes_down", "payload_up", "body_up", "body_down", "measuring")
 
 
 def run_rounds(crew: Crew, plan: Plan, ledger: Ledger, emit: Emit) -> events.RunDone:
@@ -97,15 +97,16 @@ def record_round(
     except QuorumError:
         ledger.put_drops(drop_rows(crew))
         raise
-    traffic = difference(crew.traffic(), before)
+    over = crew.traffic()
     metrics = []
     if number % plan.settings.evaluate_every == 0 or number == plan.settings.rounds:
         weights = [plan.broadcast(model.master) for model in done.models]
         metrics = measure(crew, plan, weights, number, keep=number == plan.settings.rounds)
-    rule = server(plan).optimiser
-    row = round_row(done, traffic, b"".join(optimisers.moments(rule, model) for model in done.models))
+    rule, traffic = server(plan).optimiser, difference(over, before)
+    moments = b"".join(optimisers.moments(rule, model) for model in done.models)
+    row = round_row(done, traffic, difference(crew.traffic(), over), moments)
     ledger.commit(row, update_rows(crew, done, traffic), drop_rows(crew), metrics)
-    used = events.Bytes(row.bytes_up, row.bytes_down, row.payload_up, row.body_up, row.body_down)
+    used = events.Bytes(*(getattr(row, key) for key in BYTES))
     score = accuracy(crew.members, metrics) if metrics else None
     emit(events.RoundDone(number, score, len(done.updates), list(done.shifts), done.loss, used, done.seconds))
     return done.models
@@ -147,9 +148,9 @@ def difference(after: dict[str, Traffic], before: dict[str, Traffic]) -> dict[st
     return {name: traffic - before[name] for name, traffic in after.items()}
 
 
-def round_row(done: Round, traffic: dict[str, Traffic], moments: bytes) -> RoundRow:
+def round_row(done: Round, traffic: dict[str, Traffic], measuring: dict[str, Traffic], moments: bytes) -> RoundRow:
     """The round as the ledger keeps it."""
-    used = sum(traffic.values(), start=Traffic())
+    used, more = (sum(each.values(), start=Traffic()) for each in (traffic, measuring))
     return RoundRow(
         round=done.round,
         masters=np.stack([model.master for model in done.models]).astype(np.int32),
@@ -161,6 +162,7 @@ def round_row(done: Round, traffic: dict[str, Traffic], moments: bytes) -> Round
         payload_up=sum(len(update.payload) for update in done.updates.values()),
         body_up=used.body_up,
         body_down=used.body_down,
+        measuring=more.up + more.down,
         moments=moments,
     )
 

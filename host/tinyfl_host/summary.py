@@ -34,6 +34,7 @@ class RoundFigures:
     payload_up: int
     body_up: int
     body_down: int
+    measuring: int
     seconds: float
 
 
@@ -95,6 +96,11 @@ class Summary:
     def bytes_down(self) -> int:
         """Host to board, all rounds."""
         return sum(row.bytes_down for row in self.rounds)
+
+    @property
+    def measuring(self) -> int:
+        """Both ways, beside the rounds."""
+        return sum(row.measuring for row in self.rounds)
 
     @property
     def payload_up(self) -> int:
@@ -177,7 +183,7 @@ def _round(
     samples = sum(update.samples for update in own)
     loss = sum(update.loss * update.samples for update in own) / samples if samples else None
     score = accuracy(members, federated[row.round]) if row.round in federated else Accuracy(None, None)
-    counts = (row.bytes_up, row.bytes_down, row.payload_up, row.body_up, row.body_down, row.seconds)
+    counts = (row.bytes_up, row.bytes_down, row.payload_up, row.body_up, row.body_down, row.measuring, row.seconds)
     return RoundFigures(row.round, score, len(own), len(row.selected), row.shifts, loss, *counts)
 
 

@@ -32,8 +32,8 @@ CRYPTO |= {"crypto_verify16", "crypto_wipe"}  # of Monocypher, which auth.c alon
 FOREIGN = ["-Os", "-w", "-DBLAKE2_NO_UNROLLING"]  # how it is compiled: firmware/platform/builder/main.py
 TRAINING = ("head.c", "adapter.c", "tensor.c", "private.c", "codec.c", "codec_entropy.c", "residual.c", "broadcast.c")
 TRAINING += ("round.c", "node.c", "dataset.c", "session.c", "frame.c", "image.c", "wire.c")
-# Node, session, training, codecs, store, adapter at -O2; images have most of it at -Os (docs/SIZES.md).
-CORE_FLASH = 24 * 1024
+# Node, session, training, codecs, store and an adapter at -O2; images have most of it at -Os, and few have an adapter.
+CORE_FLASH = 25 * 1024
 OPERATOR_FLASH = {"m0": 2 * 1024, "m3": 3 * 1024, "m4": 3 * 1024, "m55": 4 * 1024}  # of one operator
 LARGE_FLASH = {"sparse_dense_large": 13 * 1024}  # chosen where a model saves more than 20,000 bytes by it
 FUNCTION_STACK = 320

@@ -51,7 +51,7 @@ def test_a_board_that_was_in_another_run_does_its_rounds_again(
     tmp_path: Path, firmware: Path, flash: bool, rounds: int
 ) -> None:
     run(tmp_path / "twin", plan=plan())
-    with ProcessFleet("posix", firmware, members(), tmp_path if flash else None) as fleet:
+    with ProcessFleet("posix", firmware, members(), flash=tmp_path if flash else None) as fleet:
         interrupted(tmp_path / "run", fleet)
         other(tmp_path / "other", fleet, rounds)
         again = trained(fleet, "b1")
@@ -66,7 +66,7 @@ def test_a_board_that_was_in_no_other_goes_on(tmp_path: Path, firmware: Path, re
     """With a store that says so; also one whose update of the last round was not taken."""
     parts = {"clusters": ClusterSettings(clusters)}
     run(tmp_path / "whole", TwinFleet(members(), {"b2": raising("collect", STOP)}), plan(**parts))
-    with ProcessFleet("posix", firmware, members(), tmp_path) as fleet:
+    with ProcessFleet("posix", firmware, members(), flash=tmp_path) as fleet:
         fleet.faults["b2"] = raising("collect", STOP)
         interrupted(tmp_path / "run", fleet, **parts)
         if reset:

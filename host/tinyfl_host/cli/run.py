@@ -203,6 +203,7 @@ def costs(summary: Summary) -> list[str]:
         f"weights       {weights}",
         f"time          {statistics.median(seconds or [0.0]):.2f} s a round (median), {sum(seconds):.1f} s in all",
         f"bytes         {link}",
+        f"measuring     {console.kilobytes(summary.measuring)} more, both ways",
         f"instructions  {counts[0]} per window, {counts[1]} per training step",
         f"head sha256   {summary.head_sha256}",
         f"run           {console.visible(summary.run)} (tinyfl report {console.visible(summary.run)})",
