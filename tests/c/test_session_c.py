@@ -317,7 +317,7 @@ def test_many_frames_with_losses(library: ctypes.CDLL) -> None:
     for seed in range(5):
         host = Host(library, FrameFault(seed, 0.2), FrameFault(seed + 50, 0.2))
         host.answers.welcome = welcome(chunk=CHUNK, window=320, head_features=249)
-        host.node._manifest = None
+        host.node.manifest = None
         host.node.load(1, weights)
         np.testing.assert_array_equal(host.node.pull(), weights)
         assert len(host.board.requests) == 3

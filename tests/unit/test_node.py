@@ -140,7 +140,7 @@ def test_calls_and_counters() -> None:
         ({"head_features": 0}, "head: none", "25 features"),
         ({"input_bytes": 9}, "input: 9 bytes", "300 bytes"),
         ({"output_bytes": 9}, "output: 9 bytes", "5 bytes"),
-        ({"protocol": 4}, "protocol 4", "protocol 3"),
+        ({"protocol": 5}, "protocol 5", "protocol 4"),
         ({"schema": 0xABCDEF}, "schema 00abcdef", f"{wire.SCHEMA:08x}"),
     ],
 )
@@ -160,7 +160,7 @@ def test_a_welcome_of_another_version_is_refused_whatever_its_length() -> None:
     node, script = make()
     later = bytes([wire.Welcome.TYPE]) + b"\x09\0\x01\0\0\0 and more"
     script.welcome = lambda frame: from_board(FrameKind.WHOLE, frame, later)
-    with pytest.raises(MismatchError, match="ada: speaks protocol 9, schema 00000001; this host speaks protocol 3"):
+    with pytest.raises(MismatchError, match="ada: speaks protocol 9, schema 00000001; this host speaks protocol 4"):
         node.hello()
 
 

@@ -58,7 +58,7 @@ def test_the_run_learns_and_its_last_event_keeps_the_contract(tmp_path: Path) ->
     keys = ["event", "run", "rounds", "before", "after", "local_only", "head_sha256", "bytes", "boards", "dropped"]
     assert list(last) == keys and last["event"] == "run_done"
     assert [list(last[key]) for key in ("before", "after", "local_only")] == [["clients", "unseen"]] * 3
-    assert list(last["bytes"]) == ["up", "down", "payload_up", "body_up", "body_down"]
+    assert list(last["bytes"]) == ["up", "down", "payload_up", "body_up", "body_down", "measuring"]
     assert last["after"]["clients"] > last["before"]["clients"] + 0.1
     assert (last["rounds"], last["boards"], last["dropped"]) == (12, 5, 0)
     assert last["bytes"]["payload_up"] == 12 * 4 * len(head.to_wire(head_format().initial))

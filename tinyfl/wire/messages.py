@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tinyfl.wire.packing import Message
 
-PROTOCOL = 3
+PROTOCOL = 4
 SCHEMA = 0xFE836CB1
 UNIT = 64
 DEFAULT_CHUNK = 256

@@ -7,7 +7,7 @@
 
 #include "tfl_config.h"
 
-#define TFL_PROTOCOL 3u
+#define TFL_PROTOCOL 4u
 #define TFL_SCHEMA 0xFE836CB1u
 #define TFL_FRAME_HEADER_BYTES 4u
 #define TFL_UNIT 64u
