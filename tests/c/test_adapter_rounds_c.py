@@ -13,13 +13,14 @@ from tinyfl_host.events import BoardDropped
 from tinyfl_host.recipe import ClusterSettings, PersonalSettings, UpdateSettings
 from tinyfl_host.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 PRIVATE = ("none", "head", "adapter")
 INT8 = UpdateSettings()
 TOP = UpdateSettings(codec="int4", select="top", share=0.3, entropy=True, downlink="difference")
 RANDOM = UpdateSettings(codec="int2", select="random", share=0.5)
 SIGNS = UpdateSettings(codec="sign", dense_rounds=1, entropy=True)
 UPDATES = {"int8": INT8, "top": TOP, "random": RANDOM, "sign": SIGNS}
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("random", "sign")]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def plan(private: str, update: UpdateSettings = INT8, **changes: Any) -> Setting
 
 
 @pytest.mark.parametrize("private", PRIVATE)
-@pytest.mark.parametrize("update", ["int8", "top", *SLOW])
+@pytest.mark.parametrize("update", UPDATES)
 def test_processes_boards_in_this_process_and_twins_are_the_same(
     tmp_path: Path, firmware: Path, private: str, update: str
 ) -> None:

@@ -161,14 +161,15 @@ def test_samples_of_python_that_are_no_numbers(recipe: Path, tinyfl: Call) -> No
         refused(tinyfl("run", recipe, "--on", "sim"), 3, f"{recipe / 'data.py'}, sample 0: {message}", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param("", marks=pytest.mark.slow),
+        "",
         "--codec int4 --select top --feedback --entropy",
         "--clusters 2 --tune 2",
-        pytest.param("--codec sign --aggregate median", marks=pytest.mark.slow),
-        pytest.param("--aggregate fltrust --mu 0.1 --optimiser fedadam", marks=pytest.mark.slow),
+        "--codec sign --aggregate median",
+        "--aggregate fltrust --mu 0.1 --optimiser fedadam",
     ],
 )
 def test_users_with_one_sample_with_none_and_with_one_class(recipe: Path, tinyfl: Call, options: str) -> None:
@@ -187,6 +188,7 @@ def test_users_with_one_sample_with_none_and_with_one_class(recipe: Path, tinyfl
         assert len({row.masters.tobytes() for row in ledger.rounds()}) == 4  # each round learned something
 
 
+@pytest.mark.slow
 def test_a_table_of_such_boards(recipe: Path, tinyfl: Call) -> None:
     code, out, _ = tinyfl("run", recipe, "--on", "sim")
     samples = {row.split()[0]: row.split()[2] for row in out.splitlines() if " client " in row}
@@ -220,6 +222,7 @@ def poor(recipe: Path, tinyfl: Call, tmp_path: Path) -> Iterator[Path]:
         yield fleet
 
 
+@pytest.mark.slow
 def test_a_codec_that_the_board_does_not_offer_is_refused_before_it_trains(
     recipe: Path, tinyfl: Call, poor: Path
 ) -> None:

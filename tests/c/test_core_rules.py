@@ -42,7 +42,7 @@ STACK_GOAL = 1280 - 32 - 96  # the micro:bit's, less an interrupt's frame and ha
 VECTORS = 128  # what Helium's eight registers take more; such boards have hundreds of kilobytes
 
 
-SLOW_CPUS = ("m3", "m55")  # what they share with the others is most
+SLOW_CPUS = ("m0", "m3", "m55")  # what they share with the others is most
 
 
 @pytest.fixture(

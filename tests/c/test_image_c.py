@@ -79,6 +79,7 @@ def test_damage_is_found_as_in_python(probe: Path) -> None:
         assert (got is None) == refused(image)
 
 
+@pytest.mark.slow
 def test_sizes_that_wrap_are_refused(probe: Path) -> None:
     """Counts whose products or sums come out small, or right, modulo 2^32; the CRC fits what a wrapped size covers."""
     values = [0, 1, 3, 9, 2**16, 2**30, 2**31, 2**32 - 1, 2**32 - 3, 0x33333334]

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from support_methods import METHODS, Contents, alike, fleets, run
 
+pytestmark = pytest.mark.slow
+
 SAME = {"plain", "choose-all"}  # as all boards take part
 
 

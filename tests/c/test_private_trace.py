@@ -127,7 +127,10 @@ def asked(chunks: Sequence[Chunk], kind: type[wire.Message]) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize(("private", "own", "shared"), [("head", HEAD, ADAPTER), ("adapter", ADAPTER, HEAD)])
+@pytest.mark.parametrize(
+    ("private", "own", "shared"),
+    [("head", HEAD, ADAPTER), pytest.param("adapter", ADAPTER, HEAD, marks=pytest.mark.slow)],
+)
 def test_no_private_weight_is_in_any_frame(tmp_path: Path, private: str, own: int, shared: int) -> None:
     """What is shared is found by the same search; and what is private too, where it belongs: in each board's flash."""
     plan = dataclasses.replace(PLAN, personal=PersonalSettings(private=private), local_only=False)

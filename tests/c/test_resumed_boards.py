@@ -10,6 +10,8 @@ from support_rounds import MODEL, ProcessFleet, TwinFleet, final, members, raisi
 from tinyfl_host.events import RoundDone
 from tinyfl_host.recipe import ClusterSettings, UpdateSettings
 
+pytestmark = pytest.mark.slow
+
 SPARSE = UpdateSettings(codec="int4", select="top", share=0.2, feedback=True, downlink="difference")
 STOP = 3  # the run is interrupted after this round
 

@@ -61,6 +61,7 @@ def test_a_board_killed_before_hello_never_joins(tmp_path: Path, fleet: ProcessF
     assert [done.boards for done in outcome.of(RoundDone)] == [3, 3, 3]
 
 
+@pytest.mark.slow
 def test_a_board_killed_in_the_middle_of_training(tmp_path: Path, fleet: ProcessFleet) -> None:
     fleet.faults["b1"] = once("train", 2, lambda: threading.Timer(0.05, fleet.emulators["b1"].kill).start())
     outcome = run(tmp_path, fleet, settings(local_only=False, epochs=20_000))

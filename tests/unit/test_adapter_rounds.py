@@ -168,9 +168,7 @@ def test_a_missed_quorum_is_made_up_for(tmp_path: Path, whole: dict[str, Any], p
 
 
 @pytest.mark.parametrize("private", ["head", "adapter"])
-@pytest.mark.parametrize(
-    "at", [1, 7, pytest.param(9, marks=pytest.mark.slow), pytest.param(12, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("at", [1, *(pytest.param(at, marks=pytest.mark.slow) for at in (7, 9, 12))])
 def test_a_run_that_is_killed_anywhere_goes_on_with_the_same_private_weights(
     tmp_path: Path, private: str, at: int
 ) -> None:

@@ -59,6 +59,7 @@ def adapted(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_private_head_stays_on_its_board_and_is_measured_there(tinyfl: Call, adapted: Path) -> None:
     run = ("run", adapted, "--on", "twin", "--rounds", 2, "--epochs", 1, "--private", "head")
     code, out, err = tinyfl(*run)
@@ -178,14 +179,8 @@ ARGUMENTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [
-        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, 130, marks=pytest.mark.slow),
-        (signal.SIGKILL, -9),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
 def test_a_run_that_is_interrupted_resumes_to_the_same_head(tinyfl: Call, number: int, code: int) -> None:
     """The signal comes in the middle of round 3."""
     command = [sys.executable, "-m", "tinyfl_host.cli.main", *ARGUMENTS]
