@@ -15,8 +15,13 @@ static unsigned least(unsigned a, unsigned b)
 
 uint32_t tfl_adapter_count(const struct tfl_head_format *format)
 {
-    uint32_t features = format->features, group = format->adapter->group, rest = features % group;
+    uint32_t features = format->features, group, rest;
 
+    if (!tfl_has_adapter(format)) {
+        return 0;
+    }
+    group = format->adapter->group;
+    rest = features % group;
     return (features - rest) * (group + 1u) + rest * (rest + 1u);
 }
 

@@ -12,7 +12,7 @@
 #define TFL_ADAPTER_MIN_RATE_SHIFT 1u /* the rate's own range is the head's */
 #define TFL_ADAPTER_MAX_RATE_SHIFT 30u
 
-/* How many weights it has. */
+/* 0 where the head has none. */
 uint32_t tfl_adapter_count(const struct tfl_head_format *format);
 
 /* Weights of zero: the head sees the backbone's embedding. */

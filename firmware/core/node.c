@@ -271,7 +271,7 @@ int tfl_node_poll(struct tfl_node *node)
 static uint32_t largest_body(const struct tfl_model *model)
 {
     uint32_t head = model->head != 0 ? tfl_head_count(model->head) : 0u;
-    uint32_t adapter = model->head != 0 && tfl_has_adapter(model->head) ? tfl_adapter_count(model->head) : 0u;
+    uint32_t adapter = model->head != 0 ? tfl_adapter_count(model->head) : 0u;
     uint32_t count = head > adapter ? head : adapter, largest = TFL_WELCOME_BYTES;
     const uint32_t bodies[] = {
         TFL_TRAIN_BYTES + (adapter > 0u ? 4u : 0u) + 2u * (head + adapter),
@@ -290,9 +290,9 @@ static uint32_t largest_body(const struct tfl_model *model)
 static void weights_init(struct tfl_node *node, const struct tfl_node_config *config)
 {
     const struct tfl_head_format *format = config->model->head;
-    uint32_t count = tfl_head_count(format), more = tfl_has_adapter(format) ? tfl_adapter_count(format) : 0u;
+    uint32_t count = tfl_head_count(format);
     struct tfl_tensor head = {config->master, config->broadcast, config->residual, format->held, count};
-    struct tfl_tensor adapter = {config->master + count, config->broadcast + count, 0, 0, more};
+    struct tfl_tensor adapter = {config->master + count, config->broadcast + count, 0, 0, tfl_adapter_count(format)};
 
     head.residual = adapter.count > 0u ? 0 : head.residual;
     node->head.format = node->adapter.format = format;
