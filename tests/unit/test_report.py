@@ -98,6 +98,17 @@ def test_the_page_shows_the_figures_and_the_drops(summary: Summary) -> None:
     assert "not counted on these boards" in text
 
 
+@pytest.mark.parametrize(("downlink", "again"), [("int16", False), ("difference", True)])
+def test_the_page_says_what_crossed_the_links(summary: Summary, downlink: str, again: bool) -> None:
+    first, *rounds = summary.rounds
+    moved = [dataclasses.replace(r, bytes_up=2000, bytes_down=3000, body_up=1900, measuring=500) for r in rounds]
+    update = {**summary.settings["update"], "downlink": downlink}
+    page = as_html(
+        dataclasses.replace(summary, rounds=[first, *moved], settings={**summary.settings, "update": update})
+    )
+    assert "Measuring took a further" in page and ("was not sent again" in page) == again
+
+
 def test_csv_and_json_hold_the_same(summary: Summary) -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv(summary))))
     document = json.loads(as_json(summary))
