@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pytest
+from support_kept import FIRMWARE, digest_of, kept
 from support_monocypher import monocypher
-from support_runner import FLAGS, ROOT, SANITIZE
+from support_runner import FLAGS, SANITIZE
 
 from tinyfl.compiler import CompiledModel
 from tinyfl.wire import auth
 from tinyfl.wire.messages import PROTOCOL, SCHEMA, Error, Hello, Welcome
 from tinyfl.wire.packing import Message
 from tinyfl.wire.session import Session
-
-FIRMWARE = ROOT / "firmware"
 
 
 def build_board(compiler: str, model: CompiledModel, folder: Path, extra: Iterable[str] = ()) -> Path:
@@ -38,32 +35,11 @@ def build_board(compiler: str, model: CompiledModel, folder: Path, extra: Iterab
     extra = list(extra)
     flags = [compiler, *FLAGS, *SANITIZE, "-D_POSIX_C_SOURCE=200809L", "-I", str(FIRMWARE / "include")]
     flags += [flag for flag in extra if flag.startswith("-D")]
-    core = _kept(_digest(flags, {}), "core.a", lambda made: _compile_core(flags, made))
-    own = _digest([*flags, *extra], model.sources)
-    program = _kept(own, "firmware", lambda made: _link([*flags, *extra], model, core, made))
+    core = kept(digest_of(flags, {}), "core.a", lambda made: _compile_core(flags, made))
+    own = digest_of([*flags, *extra], model.sources)
+    program = kept(own, "firmware", lambda made: _link([*flags, *extra], model, core, made))
     (folder / "firmware").unlink(missing_ok=True)
     return Path(shutil.copy(program, folder / "firmware"))
-
-
-def _kept(digest: str, name: str, make: Callable[[Path], None]) -> Path:
-    """The file of this name in the folder of this hash, made where it is missing: by one process, and whole."""
-    folder = ROOT / "build/tests" / digest
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / name).exists():
-            make(folder / f"new.{name}")
-            (folder / f"new.{name}").rename(folder / name)
-    return folder / name
-
-
-def _digest(flags: list[str], sources: Mapping[str, str]) -> str:
-    digest = hashlib.sha256(repr(flags).encode())
-    for path in sorted(p for p in FIRMWARE.rglob("*") if p.suffix in (".c", ".h")):
-        digest.update(path.name.encode() + path.read_bytes())
-    for name, text in sorted(sources.items()):
-        digest.update(name.encode() + text.encode())
-    return digest.hexdigest()[:16]
 
 
 def _compile_core(flags: list[str], made: Path) -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support_kept import ROOT, digest_of, kept
 
 from tinyfl.compiler import CompiledModel
 
-ROOT = Path(__file__).parent.parent
 COMPILERS = ("gcc", "clang-14")
 # The second compiler of a test that takes long is for the slow ones.
 QUICK_COMPILERS = [*COMPILERS[:1], *(pytest.param(name, marks=pytest.mark.slow) for name in COMPILERS[1:])]
@@ -28,7 +25,7 @@ def build_runner(compiler: str, models: Sequence[CompiledModel], folder: Path) -
     """An executable that runs all the models; skips where the compiler is not installed."""
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
-    sources = [str(path) for path in (*kernels(compiler), write_cases(models, folder))]
+    sources = [str(path) for path in (write_cases(models, folder), kernels(compiler))]
     program = folder / "runner"
     compile_c(compiler, "-I", str(folder), str(ROOT / "tests/c/runner.c"), *sources, "-o", str(program))
     return program
@@ -56,16 +53,19 @@ def write_cases(models: Sequence[CompiledModel], folder: Path) -> Path:
     return folder / "cases.c"
 
 
-@cache
-def kernels(compiler: str) -> tuple[Path, ...]:
-    """The object files of all operators, compiled once a process."""
-    folder = Path(tempfile.mkdtemp(prefix="tinyfl-kernels-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+def kernels(compiler: str) -> Path:
+    """All operators as a library."""
+    return kept(
+        digest_of([compiler, *FLAGS, *SANITIZE], {}), "kernels.a", lambda made: _compile_kernels(compiler, made)
+    )
+
+
+def _compile_kernels(compiler: str, made: Path) -> None:
     objects = []
     for source in sorted((ROOT / "firmware/core/ops").glob("*.c")):
-        objects.append(folder / f"{source.stem}.o")
-        compile_c(compiler, "-c", str(source), "-o", str(objects[-1]))
-    return tuple(objects)
+        objects.append(str(made.parent / f"{source.stem}.o"))
+        compile_c(compiler, "-c", str(source), "-o", objects[-1])
+    subprocess.run(["ar", "rcs", str(made), *objects], check=True)
 
 
 def build_probe(compiler: str, folder: Path, name: str, core: Iterable[str], *more: str) -> Path:

@@ -32,7 +32,7 @@ class Bytes:
 
 @dataclass(frozen=True)
 class Step:
-    """What is done before the first round, for people."""
+    """What is done before the first round, and what is odd after the last one, for people."""
 
     text: str
 

@@ -45,6 +45,9 @@ def run_rounds(crew: Crew, plan: Plan, ledger: Ledger, emit: Emit) -> events.Run
         boards_alone(crew, plan, ledger, emit)
     for number in range(last.round + 1, plan.settings.rounds + 1):
         models = record_round(crew, plan, ledger, models, number, emit)
+    clusters = plan.settings.clusters.count
+    if len(models) < clusters:
+        emit(events.Step(f"never did {clusters} boards learn something in one round: there is one head for all"))
     if alone and not plan.private:
         boards_alone(crew, plan, ledger, emit)
     if plan.settings.personal.tune:

@@ -160,6 +160,14 @@ def test_clusters_wait_until_enough_boards_learned(tmp_path: Path) -> None:
     assert same_parts(found(tmp_path), Concepts(2, 3).truth)
 
 
+def test_a_run_that_never_finds_its_clusters_says_so(tmp_path: Path) -> None:
+    faults = {f"b{i}": raising("train", 1, 2) for i in range(1, BOARDS)}
+    outcome = run(tmp_path, Concepts(2, 3, faults), plan_of(2, quorum=1, rounds=2))
+    assert any("never did 2 boards learn" in step.text for step in outcome.of(events.Step))
+    outcome = run(tmp_path / "found", Concepts(2, 3), plan_of(2, rounds=2))
+    assert not outcome.of(events.Step)
+
+
 @pytest.mark.parametrize("chosen", [2, 255])
 def test_a_board_that_chooses_what_was_not_offered_is_dropped(tmp_path: Path, chosen: int) -> None:
     class Liar(TwinBoard):
