@@ -227,6 +227,14 @@ def test_the_sign_codec_takes_the_nearest_power_of_two() -> None:
     assert shift(0, 16) == 3 and shift() == 0
 
 
+def test_signs_of_the_largest_have_a_longer_step_than_signs_of_all() -> None:
+    """Between the mean and the largest of what boards learned, in the middle of their exponents."""
+    loud, silent = (Trained(1, *both, *[0] * 7, np.zeros(0, np.uint8)) for both in ((2**14, 2**8), (0, 0)))
+    steps = [fleet_shift(Codec("sign", selection, count=5), 3 * [loud]) for selection in ("random", "top")]
+    assert steps == [8, 11]
+    assert fleet_shift(Codec("sign", "top", count=5), [loud, *7 * [silent]]) == 8
+
+
 @pytest.mark.parametrize(("level", "dense"), [("int4", "int4"), ("sign", "int8"), ("int2", "int8"), ("int8", "int8")])
 def test_dense_rounds_send_all_weights_as_int4_if_that_is_the_codec(level: str, dense: str) -> None:
     update = UpdateSettings(codec=level, select="top", feedback=True, dense_rounds=2)

@@ -5,6 +5,7 @@ Boards are not believed: whatever the payload holds, it becomes an update of the
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
 
@@ -44,10 +45,12 @@ def trained_of(reply: Trained, tensor: int = 0) -> tuple[int, int]:
 
 def fleet_shift(codec: Codec, replies: Sequence[Trained], tensor: int = 0) -> int:
     """One shift of a tensor for all boards: the smallest with every \\|v\\| <= limit * 2^shift; of signs the power of
-    two that is nearest, in ratio, to the mean of the boards' means."""
+    two that is nearest, in ratio, to the mean of how large what is sent may be: on each board the mean \\|v\\|, and where
+    the largest alone are sent, the geometric mean of that and the largest."""
     told = [trained_of(reply, tensor) for reply in replies]
     if codec.level == "sign":
-        mean = sum(mean for _, mean in told) // max(1, len(told))
+        sent = [math.isqrt(mean * most) if codec.selection == "top" else mean for most, mean in told]
+        mean = sum(sent) // max(1, len(sent))
         shift = max(0, mean.bit_length() - 1)
         return min(shift + (mean * mean > 2 << 2 * shift), MAX_SHIFTS["sign"])
     return head.fleet_shift([most for most, _ in told], LIMITS[codec.level])
