@@ -56,6 +56,7 @@ class History:
         self._taken: dict[str, int] = {}
         self._losses: dict[str, int] = {}
         self._clusters: dict[str, int] = {}
+        self._again: dict[str, int] = {}  # the last of the rounds that a board did again
         self._strange: set[str] = set()  # boards that may have been in another run since
         self._proofs: set[tuple[int, int]] = set()  # round and CRC-32 of a head that none but this run's boards keep
 
@@ -75,6 +76,14 @@ class History:
         if begun:
             begun.append((begun[-1][0] + 1, heads))
         self._proofs = {(round, zlib.crc32(w.astype("<i2").tobytes())) for round, of in begun[1:] for w in of}
+
+    def does_again(self, board: str, round: int) -> None:
+        """It did this round again, and all before."""
+        self._again[board] = round
+
+    def done_again(self, board: str) -> int:
+        """The last round that it did again; 0: none."""
+        return self._again.get(board, 0)
 
     def known(self, board: str) -> None:
         """It did its rounds again: what it keeps is this run's."""
@@ -99,6 +108,6 @@ class History:
         """That of its last update; None where it is not known."""
         return self._clusters.get(board)
 
-    def of(self, board: str) -> Iterator[Past]:
-        """The rounds that did."""
-        return (past for past in self._rounds if board in past.boards)
+    def of(self, board: str, since: int = 0) -> Iterator[Past]:
+        """The rounds behind ``since`` that did."""
+        return (past for past in self._rounds if board in past.boards and past.round > since)

@@ -5,7 +5,8 @@ Where it lost what it keeps from round to round (its residual, or a private tens
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -60,22 +61,38 @@ def choose(seat: Seat, plan: Plan, history: History, round: int, heads: Sequence
 def remembering(seat: Seat, plan: Plan, history: History, ask: Callable[[int], T]) -> T:
     """What ``ask`` returns, given the last round that took the board's update.
 
-    A board that says that it lost what that round left to it does all rounds again that took its updates.
+    A board that says that it lost what that round left to it does all rounds again that took its updates. Where a
+    deadline interrupts that, it goes on in the next round from where it was.
     """
-    member = seat.member
+    name = seat.member.name
+    with _unless_lost():
+        return ask(history.kept(name, seat.welcome))
+    with _unless_lost():
+        return ask(_do_again(seat, plan, history, history.done_again(name)))
+    return ask(_do_again(seat, plan, history, 0))
+
+
+@contextmanager
+def _unless_lost() -> Iterator[None]:
+    """Ends where the board does not hold what the round left to it that it was told."""
     try:
-        return ask(history.kept(member.name, seat.welcome))
+        yield
     except BoardError as error:
         if error.status != Status.ERROR_RESIDUAL:
             raise
-    board, taken = seat.greeted(), 0
-    for past in history.of(member.name):
-        plan.train(board, member, past.round, past.weights(member.name), taken, seat.left())
+
+
+def _do_again(seat: Seat, plan: Plan, history: History, since: int) -> int:
+    """The rounds behind ``since`` that took the board's update; returns the last one."""
+    board, member = seat.greeted(), seat.member
+    for past in history.of(member.name, since):
+        plan.train(board, member, past.round, past.weights(member.name), since, seat.left())
         for tensor, shift in zip(plan.tensors, past.shifts, strict=True):
             plan.collect(board, member, past.round, tensor, shift, seat.left())
-        taken = past.round
+        since = past.round
+        history.does_again(member.name, since)
     history.known(member.name)
-    return ask(taken)
+    return since
 
 
 def _train(seat: Seat, plan: Plan, round: int, heads: Sequence[Int16], taken: int) -> Trained:

@@ -4,13 +4,13 @@ import dataclasses
 import hashlib
 import itertools
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 from support_rounds import TwinFleet, contents, final, head_format, members, raising, run, settings, twin
 
-from tinyfl.errors import ConfigError, LinkError, MismatchError
+from tinyfl.errors import ConfigError, DeadlineError, LinkError, MismatchError
 from tinyfl.federated.codecs import decode, fleet_shift, rounded
 from tinyfl.reference import head
 from tinyfl.reference.board import TwinBoard
@@ -77,6 +77,19 @@ def test_a_run_learns_with_few_bytes(tmp_path: Path) -> None:
     assert sparse.after.clients > sparse.before.clients + 0.1  # type: ignore[operator]
 
 
+class Living(TwinFleet):
+    """The same board each time that it is opened."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.boards: dict[str, Board] = {}
+
+    def open(self, member: Member, traffic: Traffic) -> Board:
+        if member.name not in self.boards:
+            self.boards[member.name] = super().open(member, traffic)
+        return self.boards[member.name]
+
+
 @pytest.mark.parametrize("phase", ["train", "collect"])
 def test_a_board_that_forgets_does_its_rounds_again(tmp_path: Path, whole: dict[str, Any], phase: str) -> None:
     """A twin that is opened again is a fresh one."""
@@ -91,22 +104,30 @@ def test_a_board_that_forgets_does_its_rounds_again(tmp_path: Path, whole: dict[
     assert contents(tmp_path) == whole and not outcome.of(BoardDropped) and set(left.values()) == {0}
 
 
+def test_a_board_that_is_late_with_its_old_rounds_goes_on_with_them_in_the_next(tmp_path: Path) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def fail(name: str, round: int) -> None:
+        asked.append((name, round))
+        if asked.count(("train", 4)) == 1 and asked[-1] == ("train", 4):
+            del fleet.boards["b1"]
+            raise LinkError("reset")
+        if asked.count(("collect", 2)) == 2 and asked[-1] == ("collect", 2):
+            raise DeadlineError("b1: the round is over")
+
+    fleet = Living(members(), {"b1": fail})
+    outcome = run(tmp_path / "late", fleet, PLAN, patience=2.0)
+    assert [(drop.round, drop.board) for drop in outcome.of(BoardDropped)] == [(4, "b1")]
+    trained = [round for name, round in asked if name == "train"]
+    assert trained == [1, 2, 3, *(4, 4, 1, 2), *(5, 2, 3, 5)]
+    run(tmp_path / "absent", TwinFleet(members(), {"b1": raising("train", 4)}), PLAN)
+    assert contents(tmp_path / "late") == contents(tmp_path / "absent")
+
+
 def test_a_board_that_missed_rounds_goes_on_from_its_last_one(tmp_path: Path) -> None:
     """Dropped twice; whether it was reset by that makes no difference."""
-
-    class Living(TwinFleet):
-        """The same board each time."""
-
-        def open(self, member: Member, traffic: Traffic) -> Board:
-            if member.name not in self.boards:
-                self.boards[member.name] = super().open(member, traffic)
-            return self.boards[member.name]
-
-        boards: ClassVar[dict[str, Board]] = {}
-
     for name, fleet in (("fresh", TwinFleet), ("living", Living)):
         for phase in ("train", "collect"):
-            Living.boards = {}
             outcome = run(tmp_path / name / phase, fleet(members(), {"b1": raising(phase, 3, 4)}), PLAN)
             assert [(d.round, d.board) for d in outcome.of(BoardDropped)] == [(3, "b1"), (4, "b1")]
     runs = [contents(tmp_path / name / phase) for name in ("fresh", "living") for phase in ("train", "collect")]

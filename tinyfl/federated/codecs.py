@@ -44,9 +44,11 @@ def trained_of(reply: Trained, tensor: int = 0) -> tuple[int, int]:
 
 
 def fleet_shift(codec: Codec, replies: Sequence[Trained], tensor: int = 0) -> int:
-    """One shift of a tensor for all boards: the smallest with every \\|v\\| <= limit * 2^shift; of signs the power of
-    two that is nearest, in ratio, to the mean of how large what is sent may be: on each board the mean \\|v\\|, and where
-    the largest alone are sent, the geometric mean of that and the largest."""
+    """One shift of a tensor for all boards: the smallest with every \\|v\\| <= limit * 2^shift.
+
+    Of signs the power of two that is nearest, in ratio, to the mean over boards of how large is what they send: the
+    mean \\|v\\|; where they send the largest alone, the geometric mean of that and of the largest.
+    """
     told = [trained_of(reply, tensor) for reply in replies]
     if codec.level == "sign":
         sent = [math.isqrt(mean * most) if codec.selection == "top" else mean for most, mean in told]
