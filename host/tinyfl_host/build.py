@@ -152,7 +152,7 @@ def pio_command(*arguments: str) -> list[str]:
     """``python -m platformio ...``; raises ToolError where PlatformIO is not installed."""
     for module in ("platformio", "SCons"):
         if importlib.util.find_spec(module) is None:
-            raise ToolError(f"Python package {module} is not installed", "make setup, or pip install 'tinyfl[build]'")
+            raise ToolError(f"Python package {module} is not installed", "make setup, or pip install -e '.[build]'")
     return [sys.executable, "-m", "platformio", *arguments]
 
 

@@ -65,11 +65,11 @@ def _packages() -> Iterator[Finding]:
         fix = f"pip install {name}=={wanted} or make setup"
         yield Finding(name, version == wanted, version or "not installed", "build", fix)
     yield _package("seglearn", "the data of models/har", "pip install --no-deps seglearn==1.2.5")
-    yield _package("pyocd", "flash", "pip install 'tinyfl[flash]'")
+    yield _package("pyocd", "flash", "pip install -e '.[flash]'")
 
 
 def _training() -> Iterator[Finding]:
-    fix = "pip install 'tinyfl[train]'"
+    fix = "pip install -e '.[train]'"
     if sys.version_info >= (3, 12):
         fix += " and, without their dependencies, tf-keras and tensorflow-model-optimization (docs/RECIPES.md)"
     for name in ("tensorflow-cpu", "tensorflow-model-optimization"):

@@ -19,7 +19,7 @@ def flash_firmware(artifacts: Artifacts, env: str, port: str = "", probe: str = 
     if port and not probe:
         probe = probe_of(port)
     if importlib.util.find_spec("pyocd") is None:
-        raise ToolError("the Python package pyocd is not installed", "pip install 'tinyfl[flash]'")
+        raise ToolError("the Python package pyocd is not installed", "pip install -e '.[flash]'")
     return upload_firmware(artifacts, env, probe)
 
 

@@ -58,9 +58,9 @@ def federated_round(crew: Crew, plan: Plan, models: Sequence[State], round: int,
     """
     deadline = Deadline(plan.settings.deadline)
     chosen = serving.choose(plan, crew.clients, crew.history, round)
+    require_offers(crew, plan, round)
     emit(events.RoundStart(round, [member.name for member in chosen]))
     heads = [plan.broadcast(model.master) for model in models]
-    require_offers(crew, plan, round)
     lives: dict[str, int] = {}  # in which greeting of its seat each board trained
 
     def train(seat: Seat) -> Trained:

@@ -106,4 +106,4 @@ def test_flashing_without_a_probe(here: Path, capsys: Out, monkeypatch: pytest.M
     assert "/dev/ttyNONE: no USB port" in capsys.readouterr().err
     monkeypatch.setattr(flash.importlib.util, "find_spec", lambda name: None)
     assert main(["flash", "small.tflite", "--env", "microbit"]) == 6
-    assert "pip install 'tinyfl[flash]'" in capsys.readouterr().err
+    assert "pip install -e '.[flash]'" in capsys.readouterr().err

@@ -170,7 +170,7 @@ def test_without_tensorflow_the_command_says_how_to_get_it(tmp_path: Path) -> No
     folder = plug(tmp_path / "plug")
     done = tinyfl("train", folder, PYTHONPATH=f"{absent}:{ROOT}:{ROOT / 'host'}")
     assert done.returncode == 3 and done.stdout == ""
-    assert "error: training needs TensorFlow" in done.stderr and "pip install 'tinyfl[train]'" in done.stderr
+    assert "error: training needs TensorFlow" in done.stderr and "pip install -e '.[train]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

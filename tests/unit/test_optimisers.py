@@ -91,7 +91,7 @@ def test_constants_out_of_range_are_refused(given: dict[str, Any], message: str)
 
 @pytest.mark.parametrize("name", ["fedavgm", *ADAPTIVE])
 def test_they_are_flowers(name: str) -> None:
-    """Needs ``pip install 'tinyfl[peers]'``: Flower's own classes over the same deltas."""
+    """Needs ``pip install -e '.[peers]'``: Flower's own classes over the same deltas."""
     flwr = pytest.importorskip("flwr", reason="pip install -e '.[peers]'")
     from flwr.common import Code, FitRes, Status, ndarrays_to_parameters, parameters_to_ndarrays
     from flwr.server import strategy

@@ -10,7 +10,7 @@ from typing import Any
 
 from tinyfl.errors import ConfigError
 
-INSTALL = "pip install 'tinyfl[train]'"
+INSTALL = "pip install -e '.[train]'"
 # Keras 2 and the pruning package are none that pip could resolve there: tf-keras asks for a second TensorFlow.
 INSTALL_NEWER = f"{INSTALL} && pip install --no-deps tf-keras==2.19.0 tensorflow-model-optimization==0.8.1"
 
