@@ -249,6 +249,26 @@ def raising(method: str, *rounds: int) -> Callable[[str, int], None]:
     return fail
 
 
+def resets(
+    fleet: ProcessFleet, name: str, when: set[tuple[int, str]], asked: list[int] | None = None
+) -> Callable[[str, int], None]:
+    """A fault: the board is reset before these requests ("training": in the middle of a TRAIN), each once and then no
+    longer in ``when``; ``asked`` gets the rounds that it is to train."""
+
+    def fail(method: str, round: int) -> None:
+        reset = fleet.emulators[name].reset
+        if (round, method) in when:
+            when.remove((round, method))
+            reset()
+        if method == "train" and (round, "training") in when:
+            when.remove((round, "training"))
+            threading.Timer(0.05, reset).start()
+        if method == "train" and asked is not None:
+            asked.append(round)
+
+    return fail
+
+
 def hanging(method: str, *rounds: int) -> Callable[[str, int], None]:
     """A fault: ``method`` never returns in these rounds."""
 

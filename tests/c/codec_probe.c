@@ -2,32 +2,12 @@
    residuals int32, a bit for each weight that is held. To stdout go whether there is such an update, and if so max |v|,
    mean |v|, bytes of the payload, the payload, each weight that learns and its residual from then on; then the same of a
    tensor that is loaded: see `load_case`. */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "broadcast.h"
 #include "codec.h"
 #include "fixed.h"
+#include "probe.h"
 
 enum { WEIGHTS, FEEDBACK, SEED, STREAM, COUNT, SHIFT, CODEC, WORDS };
-
-/* Exactly as large as it must be, so that the sanitizer sees what leaves it. */
-static void *take(size_t size)
-{
-    void *data = malloc(size > 0u ? size : 1u);
-
-    if (data == NULL || fread(data, 1, size, stdin) != size) {
-        exit(1);
-    }
-    return data;
-}
-
-static void give(const void *data, size_t size)
-{
-    if (fwrite(data, 1, size, stdout) != size) {
-        exit(1);
-    }
-}
 
 static void give_word(uint32_t word)
 {

@@ -2,34 +2,15 @@
    delta shift, delta seed, pull), offsets, weights int16, a bit for each weight that is held, embeddings, labels. To stdout go
    the last epoch's loss sum, max |delta|, right and loss of both kinds of evaluation, the master weights, the deltas and the
    pulled weights. */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "broadcast.h"
 #include "codec.h"
 #include "fixed.h"
 #include "head.h"
+#include "probe.h"
 
 enum { N, C, FW, XB, SAMPLES, EPOCHS, RATE, RATE_SHIFT, SEED, ROUND, BOARD, SHIFT, DELTA_SEED, PULL, WORDS };
-
-/* Exactly as large as it must be, so that the sanitizer sees what leaves it. */
-static void *take(size_t size)
-{
-    void *data = malloc(size > 0u ? size : 1u);
-
-    if (data == NULL || fread(data, 1, size, stdin) != size) {
-        exit(1);
-    }
-    return data;
-}
-
-static void give(const void *data, size_t size)
-{
-    if (fwrite(data, 1, size, stdout) != size) {
-        exit(1);
-    }
-}
 
 static uint32_t train(struct tfl_head *head, const uint32_t *word, const int8_t *q, const uint8_t *y)
 {

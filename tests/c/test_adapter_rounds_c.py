@@ -1,12 +1,11 @@
 """Rounds of an adapter and the head on boards in C: the twin's byte for byte, whatever is private, reset or dropped."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support_board import build_board
-from support_rounds import ADAPTED, ProcessFleet, TwinFleet, contents, members, raising, run, settings
+from support_rounds import ADAPTED, ProcessFleet, TwinFleet, contents, members, raising, resets, run, settings
 from support_sim import SimFleet, library
 
 from tinyfl_host.events import BoardDropped
@@ -60,19 +59,6 @@ def test_clusters_and_heads_of_their_own_are_the_twins(tmp_path: Path) -> None:
     run(tmp_path / "sim", SimFleet(library(ADAPTED), members(), ADAPTED), own)
     run(tmp_path / "twin", TwinFleet(members(), None, ADAPTED), own)
     assert contents(tmp_path / "sim") == contents(tmp_path / "twin")
-
-
-def resets(fleet: ProcessFleet, name: str, when: set[tuple[int, str]], asked: list[int]) -> Callable[[str, int], None]:
-    """Resets the board before these requests, each once; ``asked``: which rounds it is to train."""
-
-    def fail(method: str, round: int) -> None:
-        if (round, method) in when:
-            when.remove((round, method))
-            fleet.emulators[name].reset()
-        if method == "train":
-            asked.append(round)
-
-    return fail
 
 
 @pytest.mark.parametrize("private", ["head", "adapter"])

@@ -1,18 +1,18 @@
 """``tinyfl run`` as people mistype it, and on data that people have: one error with hint and code, or a sane run."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support_board import build_board
+from support_cli import Call, caller
 from support_rounds import DATA, X, Y
 
 from tinyfl_host.artifacts import compile_artifacts
 from tinyfl_host.boards import board
-from tinyfl_host.cli.main import main
 from tinyfl_host.emulate import boot
 from tinyfl_host.ledger import Ledger
 
@@ -40,8 +40,6 @@ USERS: dict[str, tuple[Any, Any]] = {  # the samples that each trains on and is 
     "more": (range(160, 180), range(180, 190)),
 }
 HEADER = ["label", "split", *(f"x{i}" for i in range(30))]
-
-Call = Callable[..., tuple[int, str, str]]
 
 
 def lines(samples: Any, split: str) -> list[str]:
@@ -71,14 +69,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tinyfl(build: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
     """Calls the CLI: (exit code, stdout, stderr)."""
     monkeypatch.setenv("TINYFL_BUILD", str(build))
-
-    def call(*arguments: Any) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = main([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return caller(capfd)
 
 
 def refused(outcome: tuple[int, str, str], code: int, message: str, hint: str) -> None:

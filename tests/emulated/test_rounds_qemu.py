@@ -6,7 +6,19 @@ from pathlib import Path
 
 import pytest
 from support_faults import FAULTS, MEMBER, Fault, round_over, twins_round
-from support_rounds import ADAPTED, ProcessFleet, TwinFleet, artifacts, contents, image, members, raising, run, settings
+from support_rounds import (
+    ADAPTED,
+    ProcessFleet,
+    TwinFleet,
+    artifacts,
+    contents,
+    image,
+    members,
+    raising,
+    resets,
+    run,
+    settings,
+)
 
 from tinyfl_host.boards import board
 from tinyfl_host.build import build_firmware
@@ -78,18 +90,8 @@ def test_boards_that_are_reset_in_every_round_come_to_the_same_weights(
 ) -> None:
     """A reset before TRAIN, in the middle of it, and between TRAIN and COLLECT."""
     with ProcessFleet(env, build(env), members(2, 0)) as fleet:
-        reset = fleet.emulators["b1"].reset
         left = {(1, "train"), (2, "training"), (3, "collect")}
-
-        def fault(name: str, round: int) -> None:
-            if (round, name) in left:
-                left.remove((round, name))
-                reset()
-            if (round, "training") in left and name == "train":
-                left.remove((round, "training"))
-                threading.Timer(0.05, reset).start()
-
-        fleet.faults["b1"] = fault
+        fleet.faults["b1"] = resets(fleet, "b1", left)
         plan = settings(local_only=False, epochs=200)
         outcome = run(tmp_path / "qemu", fleet, plan, patience=5.0)
     run(tmp_path / "twin", TwinFleet(members(2, 0)), plan)
@@ -106,21 +108,9 @@ def test_error_feedback_outlives_resets_and_dropped_rounds(
     sparse = UpdateSettings(codec="int4", select="top", share=0.2, entropy=True, feedback=True, downlink="difference")
     plan = settings(rounds=5, local_only=False, epochs=200, update=sparse)
     with ProcessFleet(env, build(env), members(3, 0)) as fleet:
-        reset = fleet.emulators["b1"].reset
         left = {(2, "train"), (3, "training"), (4, "collect"), (3, "load")}
         replays: list[int] = []
-
-        def fault(name: str, round: int) -> None:
-            if (round, name) in left:
-                left.remove((round, name))
-                reset()
-            if (round, "training") in left and name == "train":
-                left.remove((round, "training"))
-                threading.Timer(0.05, reset).start()
-            if name == "train":
-                replays.append(round)
-
-        fleet.faults = {"b1": fault, "b2": raising("collect", 3)}
+        fleet.faults = {"b1": resets(fleet, "b1", left, replays), "b2": raising("collect", 3)}
         outcome = run(tmp_path / "qemu", fleet, plan, patience=5.0)
     run(tmp_path / "twin", TwinFleet(members(3, 0), {"b2": raising("collect", 3)}), plan)
     assert not left and {d.board for d in outcome.of(BoardDropped)} == {"b2"}
@@ -148,16 +138,9 @@ def test_an_adapter_and_what_is_private_are_the_twins(
     """A board is reset in each phase of a round: its store has what is private, and no old round is done again."""
     plan = settings(rounds=4, local_only=False, personal=PersonalSettings(private=private), update=update)
     with ProcessFleet(env, build_adapted(env), members(3, 1), ADAPTED) as fleet:
-        left, asked = {(2, "train"), (3, "collect"), (4, "load")}, []
-
-        def fault(name: str, round: int) -> None:
-            if (round, name) in left:
-                left.remove((round, name))
-                fleet.emulators["b1"].reset()
-            if name == "train":
-                asked.append(round)
-
-        fleet.faults = {"b1": fault, "b2": raising("collect", 3)}
+        left: set[tuple[int, str]] = {(2, "train"), (3, "collect"), (4, "load")}
+        asked: list[int] = []
+        fleet.faults = {"b1": resets(fleet, "b1", left, asked), "b2": raising("collect", 3)}
         outcome = run(tmp_path / "qemu", fleet, plan, patience=5.0)
     run(tmp_path / "twin", TwinFleet(members(3, 1), {"b2": raising("collect", 3)}, ADAPTED), plan)
     assert not left and {drop.board for drop in outcome.of(BoardDropped)} == {"b2"} and asked == sorted(asked)

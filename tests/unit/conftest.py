@@ -1,9 +1,9 @@
 """The CLI with a build folder of its own, in which HAR is compiled."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support_cli import Call, caller
 
 from tinyfl_host.cli.main import main
 
@@ -21,7 +21,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tinyfl(compiled: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
+def tinyfl(compiled: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
     """Calls the CLI with a build folder of its own: (exit code, stdout, stderr)."""
     build = tmp_path / "build"
     build.mkdir()
@@ -30,11 +30,4 @@ def tinyfl(compiled: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
         (build / "har" / path.name).symlink_to(path)
     monkeypatch.setenv("TINYFL_BUILD", str(build))
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: Any) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = main([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return caller(capfd)

@@ -5,19 +5,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support_cli import Call
 
 HAR = Path(__file__).resolve().parents[2] / "models" / "har"
 pytestmark = pytest.mark.skipif(
     __import__("importlib.util").util.find_spec("seglearn") is None, reason="HAR's data: pip install seglearn"
 )
-
-
-Call = Callable[..., tuple[int, str, str]]
 
 
 def lines(out: str) -> list[dict[str, Any]]:
